@@ -1,0 +1,89 @@
+"""Every error that Batuta raises on purpose.
+
+Each message says what was expected, what was found and what to do. All share
+one base class, carry their parts as attributes and survive pickling, so they
+cross process borders unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class BatutaError(Exception):
+    """Something went wrong in Batuta."""
+
+    def __init__(self, message: str = "", **facts: Any) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+        self.facts = facts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), str(self), self.facts))
+
+
+class SettingsError(BatutaError):
+    """The environment holds a value that Batuta can't use."""
+
+
+class InvalidRequest(BatutaError):
+    """The request is not a JSON object that names a job."""
+
+
+class UnknownKind(InvalidRequest):
+    """No kind of that name is registered."""
+
+
+class InvalidParams(InvalidRequest):
+    """The parameters don't fit the kind's model."""
+
+
+class UnsupportedCanvas(InvalidRequest):
+    """The canvas holds something that a plan can't express."""
+
+
+class JobNotFound(BatutaError):
+    """No job has that id."""
+
+
+class AmbiguousId(JobNotFound):
+    """More than one job id starts so."""
+
+
+class IllegalTransition(BatutaError):
+    """The job's present state doesn't allow that."""
+
+
+class JobRejected(BatutaError):
+    """A check refused the job."""
+
+
+class JobFailed(BatutaError):
+    """A step of the job failed for good."""
+
+
+class JobCancelled(BatutaError):
+    """The job was cancelled."""
+
+
+class WaitTimeout(BatutaError):
+    """The job did not finish within the time given."""
+
+
+class Unreachable(BatutaError):
+    """The broker or Redis could not be reached."""
+
+
+class BrokerUnreachable(Unreachable):
+    """The message broker could not be reached."""
+
+
+class StateUnreachable(Unreachable):
+    """Redis could not be reached."""
+
+
+class StepTooLarge(BatutaError):
+    """A step's arguments or result are over the size limit."""
+
+
+def _rebuild(cls: type[BatutaError], message: str, facts: dict[str, Any]) -> BatutaError:
+    return cls(message, **facts)

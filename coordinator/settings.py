@@ -1,0 +1,138 @@
+"""Settings from the environment: read once, validated at start, all faults told together.
+
+Pure: it looks at a mapping and never connects. What each variable does is said
+in ``Settings``; ``docs/reference`` is made from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from coordinator.errors import SettingsError
+
+BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss")
+STATE_SCHEMES = ("redis", "rediss")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the parts are, and the few numbers that steer them."""
+
+    broker_url: str = ""  # BROKER_URL; empty means embedded
+    redis_url: str = ""  # REDIS_URL; empty means embedded
+    jobs: tuple[str, ...] = ("tasks",)  # COORDINATOR_JOBS: modules that register kinds
+    queue: str = "batuta"  # COORDINATOR_QUEUE: where steps go unless told otherwise
+    queue_type: str = "classic"  # COORDINATOR_QUEUE_TYPE: classic or quorum (RabbitMQ)
+    prefix: str = "batuta"  # COORDINATOR_PREFIX: the first word of every Redis key
+    lease_s: float = 10.0  # COORDINATOR_LEASE_S: how long a dead worker keeps a step
+    tick_s: float = 1.0  # COORDINATOR_TICK_S: the reconciler's pace
+    quiet_s: float = 5.0  # COORDINATOR_QUIET_S: a job this quiet is looked at for lost messages
+    max_attempts: int = 5  # COORDINATOR_MAX_ATTEMPTS: times that a step may kill its process
+    retention_s: int = 7 * 86400  # COORDINATOR_RETENTION_S: how long a finished job is kept
+    result_limit_bytes: int = 262_144  # COORDINATOR_RESULT_LIMIT_BYTES: larger results go by reference
+    blob_url: str = ""  # COORDINATOR_BLOB_URL: fsspec folder, shared by all hosts, for those results
+
+    @property
+    def is_embedded(self) -> bool:
+        return not self.broker_url
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read the environment.
+
+        Raises:
+            SettingsError: naming every variable that can't be used, all at once.
+        """
+        env = os.environ if env is None else env
+        faults: list[str] = []
+        values: dict[str, object] = {}
+        for name, (variable, read) in _VARIABLES.items():
+            text = env.get(variable, "").strip()
+            if text:
+                try:
+                    values[name] = read(text)
+                except ValueError as error:
+                    faults.append(f"{variable}: {error}, got {_hidden(text)!r}")
+        faults += _pair_faults(values)
+        if faults:
+            raise SettingsError("; ".join(faults))
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def redacted(url: str) -> str:
+    """Return ``url`` without its password, for messages and logs."""
+    return _hidden(url)
+
+
+def _pair_faults(values: Mapping[str, object]) -> list[str]:
+    broker, state = values.get("broker_url"), values.get("redis_url")
+    if broker and not state:
+        return ["REDIS_URL: expected a redis:// URL beside BROKER_URL, found none; set both or neither"]
+    if state and not broker:
+        return ["BROKER_URL: expected an amqp:// URL beside REDIS_URL, found none; set both or neither"]
+    return []
+
+
+def _hidden(text: str) -> str:
+    if "://" not in text:
+        return text
+    scheme, _, rest = text.partition("://")
+    userinfo, at, host = rest.rpartition("@")
+    if not at:
+        return text
+    return f"{scheme}://{userinfo.partition(':')[0]}:***@{host}"
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if urlsplit(text).scheme not in schemes:
+            raise ValueError("expected a URL that starts with " + " or ".join(f"{s}://" for s in schemes))
+        return text
+
+    return read
+
+
+def _number(kind: type, least: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ValueError(f"expected a number of at least {least:g}") from None
+        if value < least:
+            raise ValueError(f"expected a number of at least {least:g}")
+        return value  # type: ignore[no-any-return]
+
+    return read
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError("expected " + " or ".join(words))
+        return text
+
+    return read
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+_VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
+    "broker_url": ("BROKER_URL", _url(*BROKER_SCHEMES)),
+    "redis_url": ("REDIS_URL", _url(*STATE_SCHEMES)),
+    "jobs": ("COORDINATOR_JOBS", _words),
+    "queue": ("COORDINATOR_QUEUE", str),
+    "queue_type": ("COORDINATOR_QUEUE_TYPE", _choice("classic", "quorum")),
+    "prefix": ("COORDINATOR_PREFIX", str),
+    "lease_s": ("COORDINATOR_LEASE_S", _number(float, 1)),
+    "tick_s": ("COORDINATOR_TICK_S", _number(float, 0.1)),
+    "quiet_s": ("COORDINATOR_QUIET_S", _number(float, 0.5)),
+    "max_attempts": ("COORDINATOR_MAX_ATTEMPTS", _number(int, 1)),
+    "retention_s": ("COORDINATOR_RETENTION_S", _number(int, 60)),
+    "result_limit_bytes": ("COORDINATOR_RESULT_LIMIT_BYTES", _number(int, 1024)),
+    "blob_url": ("COORDINATOR_BLOB_URL", str),
+}
