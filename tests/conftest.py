@@ -1,0 +1,188 @@
+"""Fixtures of every floor: private servers, workers, and the environment that names them.
+
+RabbitMQ needs seconds to boot, so what the collected tests will need is launched
+at the end of collection and boots while the first tests run. A missing server
+skips its tests locally and fails them where ``CI=true``.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import MissingServer, RabbitMQ, Redis, Worker
+
+BROKER_KINDS = ("rabbitmq", "redis")
+FLOORS = ("unit", "integration", "acceptance", "faults")
+TESTS = Path(__file__).parent
+LOGS: pytest.StashKey[list[Path]] = pytest.StashKey()
+SERVERS: pytest.StashKey[Servers] = pytest.StashKey()
+
+
+@dataclass(frozen=True)
+class Services:
+    """The broker and the Redis that one test talks to, and the environment that says so."""
+
+    kind: str  # which broker: rabbitmq or redis
+    broker_url: str
+    redis_url: str
+    env: dict[str, str] = field(repr=False)
+
+
+class Servers:
+    """The session's servers, launched once each and ended with the session."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="batuta-tests-")
+        self._classes: dict[str, Callable[[Path], Any]] = {"rabbitmq": RabbitMQ, "redis": Redis}
+        self._launched: dict[str, Any] = {}
+
+    def launch(self, name: str) -> Any:
+        """Start without waiting; again a no-op.
+
+        Raises:
+            MissingServer: it is not installed.
+        """
+        if name not in self._launched:
+            home = Path(self._folder.name) / name
+            home.mkdir()
+            server = self._classes[name](home)
+            server.launch()
+            self._launched[name] = server
+        return self._launched[name]
+
+    def stop(self) -> None:
+        for server in self._launched.values():
+            server.stop()
+        self._folder.cleanup()
+
+
+# ---------------------------------------------------------------- hooks
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("batuta")
+    group.addoption("--broker", choices=BROKER_KINDS, help="this broker only (default: each in turn)")
+    group.addoption(
+        "--docker", action="store_true", help="acceptance: pytest-celery's own containers, not processes"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "services" in metafunc.fixturenames:
+        only = metafunc.config.getoption("--broker")
+        metafunc.parametrize("services", [only] if only else BROKER_KINDS, indirect=True, scope="function")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        floor = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+        if floor in FLOORS:
+            item.add_marker(floor)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.option.collectonly:
+        return
+    servers = session.config.stash[SERVERS] = Servers()
+    for name in sorted(set().union(*(_needs(item) for item in session.items))):
+        try:
+            servers.launch(name)
+        except MissingServer:
+            pass  # its fixture says so, for each test that asks for it
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    servers = session.config.stash.get(SERVERS, None)
+    if servers is not None:
+        servers.stop()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Add the end of the test's worker logs to the report of a failure."""
+    report = (yield).get_result()
+    if report.failed:
+        for log in item.stash.get(LOGS, []):
+            text = log.read_text(errors="replace") if log.exists() else "(no log)"
+            report.sections.append((f"log of {log.name}", "\n".join(text.splitlines()[-150:])))
+
+
+def _needs(item: pytest.Item) -> set[str]:
+    names = set(getattr(item, "fixturenames", ()))
+    needed = {
+        server
+        for fixture, server in (("rabbitmq", "rabbitmq"), ("redis_server", "redis"))
+        if fixture in names
+    }
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and callspec.params.get("services") == "rabbitmq":
+        needed.add("rabbitmq")
+    return needed
+
+
+# ---------------------------------------------------------------- servers
+@pytest.fixture(scope="session")
+def rabbitmq(request: pytest.FixtureRequest) -> RabbitMQ:
+    """The session's private RabbitMQ node; whoever stops it starts it again."""
+    return _ready(request, "rabbitmq")
+
+
+@pytest.fixture(scope="session")
+def redis_server(request: pytest.FixtureRequest) -> Redis:
+    """The session's private Redis; whoever stops it starts it again."""
+    return _ready(request, "redis")
+
+
+def _ready(request: pytest.FixtureRequest, name: str) -> Any:
+    try:
+        server = request.config.stash[SERVERS].launch(name)
+    except MissingServer as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    server.wait_ready()
+    return server
+
+
+@pytest.fixture
+def services(request: pytest.FixtureRequest, redis_server: Redis) -> Services:
+    """A broker and a Redis, once for each kind of broker; queue and key prefix are this test's own."""
+    kind = request.param
+    broker_url = request.getfixturevalue("rabbitmq").url() if kind == "rabbitmq" else redis_server.url(0)
+    name = f"t{secrets.token_hex(4)}"
+    env = {
+        "BROKER_URL": broker_url,
+        "REDIS_URL": redis_server.url(1),
+        "COORDINATOR_QUEUE": name,
+        "COORDINATOR_PREFIX": name,
+        # Short, so that a test that waits for recovery waits little.
+        "COORDINATOR_LEASE_S": "2",
+        "COORDINATOR_TICK_S": "0.2",
+        "COORDINATOR_QUIET_S": "1",
+    }
+    return Services(kind, broker_url, redis_server.url(1), env)
+
+
+@pytest.fixture
+def start_worker(
+    request: pytest.FixtureRequest, services: Services, tmp_path: Path
+) -> Iterator[Callable[..., Worker]]:
+    """Start workers on ``services``; all end with the test: ``start_worker(concurrency=2, env={…}, app=…)``."""
+    logs = request.node.stash.setdefault(LOGS, [])
+    workers: list[Worker] = []
+
+    def start(*, env: dict[str, str] | None = None, **options: Any) -> Worker:
+        worker = Worker({**services.env, **(env or {})}, home=tmp_path, **options)
+        workers.append(worker)
+        logs.append(worker.log)
+        return worker.start()
+
+    yield start
+    for worker in workers:
+        worker.kill()  # its queue is this test's own: there is nothing to finish

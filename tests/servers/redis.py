@@ -1,0 +1,86 @@
+"""A private Redis (or Valkey) with append-only persistence."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+from pathlib import Path
+
+from tests.servers.process import MissingServer, Process, free_port, wait_ready
+
+ADVICE = (
+    "redis-server (7 or later) or valkey-server was not found: "
+    "apt-get install redis-server, or brew install redis; ./run test does it for you where it may"
+)
+START_TIMEOUT_S = 15
+
+
+class Redis:
+    """One node; its port and password stay the same over restarts."""
+
+    def __init__(self, home: Path, *, appendfsync: str = "everysec") -> None:
+        program = shutil.which("redis-server") or shutil.which("valkey-server")
+        if program is None:
+            raise MissingServer(ADVICE)
+        self.home = home
+        self.data = home / "data"
+        self.port = free_port()
+        self.password = secrets.token_hex(16)
+        self.appendfsync = appendfsync
+        self.process = Process([program, str(home / "redis.conf")], log=home / "redis.log")
+
+    def url(self, db: int = 0) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/{db}"
+
+    def launch(self) -> None:
+        self.data.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "bind": "127.0.0.1",
+            "port": self.port,
+            "requirepass": self.password,
+            "dir": self.data,
+            "appendonly": "yes",
+            "appendfsync": self.appendfsync,
+            "save": '""',
+            "maxmemory-policy": "noeviction",
+            "databases": 64,
+        }
+        (self.home / "redis.conf").write_text(
+            "".join(f"{name} {value}\n" for name, value in settings.items())
+        )
+        self.process.launch()
+
+    def wait_ready(self) -> None:
+        wait_ready(self.process, self._answers, what="Redis", timeout_s=START_TIMEOUT_S)
+
+    def start(self) -> None:
+        self.launch()
+        self.wait_ready()
+
+    def stop(self) -> None:
+        self.process.stop()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def restart(self, *, kill: bool = True, empty: bool = False) -> None:
+        """Stop (by SIGKILL unless ``kill`` is false) and start again, without its data if ``empty``."""
+        self.kill() if kill else self.stop()
+        if empty:
+            shutil.rmtree(self.data, ignore_errors=True)
+        self.start()
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+                reply = b""
+                while reply.count(b"\r\n") < 2:
+                    part = connection.recv(256)
+                    if not part:
+                        return False
+                    reply += part
+        except OSError:
+            return False
+        return reply == b"+OK\r\n+PONG\r\n"  # not -LOADING
