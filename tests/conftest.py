@@ -173,7 +173,7 @@ def services(request: pytest.FixtureRequest, redis_server: Redis) -> Services:
 def start_worker(
     request: pytest.FixtureRequest, services: Services, tmp_path: Path
 ) -> Iterator[Callable[..., Worker]]:
-    """Start workers on ``services``; all end with the test: ``start_worker(concurrency=2, env={…}, app=…)``."""
+    """Start workers on ``services``, all ended with the test: ``start_worker(concurrency=2, env={…})``."""
     logs = request.node.stash.setdefault(LOGS, [])
     workers: list[Worker] = []
 

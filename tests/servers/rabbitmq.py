@@ -16,7 +16,7 @@ ADVICE = (
     "apt-get install rabbitmq-server, or brew install rabbitmq; ./run test does it for you where it may"
 )
 START_TIMEOUT_S = 60
-# Not Debian's wrapper on PATH, which changes user and writes to the machine's folders, but the script behind it.
+# Not Debian's wrapper on PATH, which changes user and uses the machine's folders, but the script behind it.
 SCRIPT_FOLDERS = (
     "/usr/lib/rabbitmq/bin",
     "/opt/homebrew/sbin",
