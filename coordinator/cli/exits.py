@@ -1,0 +1,108 @@
+"""How a command ends: the exit code of each error, and its message.
+
+One or two plain lines on stderr, or one JSON object on stdout with ``-o json``;
+a traceback only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+
+import click
+
+from coordinator import errors
+from coordinator.cli.session import Session, program_name
+
+FAILED, USAGE, REJECTED, NOT_FOUND, UNREACHABLE, CANCELLED = 1, 2, 3, 4, 5, 6
+DEFECT, TIMED_OUT, DETACHED, PIPE_CLOSED = 70, 124, 130, 141
+
+# The nearest class in an error's family decides.
+CODES: dict[type[BaseException], int] = {
+    errors.SettingsError: USAGE,
+    errors.UnknownKind: USAGE,
+    errors.InvalidRequest: REJECTED,
+    errors.IllegalTransition: REJECTED,
+    errors.JobRejected: REJECTED,
+    errors.StepTooLarge: REJECTED,
+    errors.JobNotFound: NOT_FOUND,
+    errors.Unreachable: UNREACHABLE,
+    errors.JobCancelled: CANCELLED,
+    errors.WaitTimeout: TIMED_OUT,
+    errors.BatutaError: FAILED,
+    click.ClickException: USAGE,
+    click.Abort: DETACHED,
+    KeyboardInterrupt: DETACHED,
+    OSError: USAGE,
+    BaseException: DEFECT,
+}
+
+# What to do next: {p} is the program as it was called, {job} the job.
+ADVICE: dict[type[BaseException], str] = {
+    errors.JobFailed: "see where: {p} steps {job} --state failed; once mended: {p} retry {job}",
+    errors.JobCancelled: "to go on from what is recorded: {p} retry {job}",
+    errors.JobRejected: "the checks: {p} status {job}",
+    errors.WaitTimeout: "it goes on; to follow it: {p} watch {job}",
+    errors.UnknownKind: "the kinds: {p} kinds",
+    errors.InvalidParams: "the parameters: {p} kinds {kind}",
+    errors.JobNotFound: "the jobs: {p} list",
+    errors.Unreachable: "to find out why: {p} doctor",
+}
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the documented exit code for ``error``."""
+    return CODES[_nearest(error, CODES)]
+
+
+def report(error: BaseException, session: Session) -> int:
+    """Tell ``error`` to the user and return the exit code."""
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        # The reader went away (``| head``): not a fault, and nowhere to say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return USAGE
+    code = exit_code(error)
+    message, advice = message_of(error), advice_for(error, session)
+    if session.debug:
+        traceback.print_exception(error)
+    if session.is_json:
+        facts = {"type": type(error).__name__, "message": message, "code": code}
+        click.echo(json.dumps({"error": facts | ({"job": session.job} if session.job else {})}))
+    else:
+        click.echo("\n".join([f"error: {message}", *([f"  {advice}"] if advice else [])]), err=True)
+    return code
+
+
+def message_of(error: BaseException) -> str:
+    """Return what went wrong, in plain words."""
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return "stopped"
+    if isinstance(error, (errors.BatutaError, OSError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def advice_for(error: BaseException, session: Session) -> str:
+    """Return what to do next, or an empty string."""
+    if isinstance(error, click.UsageError) and error.ctx:
+        return f"for help: {program_name()} {' '.join(error.ctx.command_path.split()[1:])} --help".replace(
+            "  ", " "
+        )
+    if exit_code(error) == DEFECT:
+        return "this is a defect of Batuta; --debug shows where"
+    kin = _nearest(error, ADVICE)
+    advice = ADVICE.get(kin, "").format(p=program_name(), job=session.job, kind=session.kind)
+    return " ".join(advice.split())
+
+
+def _nearest(error: BaseException, table: Mapping[type[BaseException], object]) -> type[BaseException]:
+    return next((cls for cls in type(error).__mro__ if cls in table), BaseException)

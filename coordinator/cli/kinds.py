@@ -1,0 +1,168 @@
+"""Kinds and their parameters: shown in tables and in ``submit KIND --help``, and explained when wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+from coordinator.cli import connection
+from coordinator.cli.completion import kinds as complete_kinds
+from coordinator.cli.options import common
+from coordinator.cli.output import Column, one_line, show_json, show_rows, show_table
+from coordinator.cli.session import Session, program_name
+from coordinator.errors import BatutaError, InvalidParams
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of a kind, as its model's JSON schema tells it."""
+
+    name: str
+    type: str
+    required: bool
+    default: Any
+    description: str
+
+    @property
+    def note(self) -> str:
+        """What to know about leaving it out."""
+        return "required" if self.required else f"default: {one_line(self.default, 40)}"
+
+
+KIND_COLUMNS = (
+    Column("KIND", lambda kind: kind["kind"]),
+    Column("VERSION", lambda kind: kind["version"], spare=True),
+    Column("DOES", lambda kind: kind["doc"], folds=True),
+)
+PARAM_COLUMNS = (
+    Column("PARAMETER", lambda param: param.name),
+    Column("TYPE", lambda param: param.type, folds=True),
+    Column("", lambda param: param.note, spare=True, folds=True),
+    Column("MEANING", lambda param: param.description, folds=True),
+)
+
+
+class KindCommand(click.Command):
+    """A command whose ``KIND --help`` also lists that kind's parameters."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # --help is answered before KIND is read, so the words are kept for it.
+        ctx.meta["words"] = [word for word in args if not word.startswith("-")]
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        kind = _named_kind(ctx.meta.get("words", []))
+        if kind is None:
+            with formatter.section("Kinds and their parameters"):
+                formatter.write_text(f"{program_name()} kinds [KIND]")
+            return
+        with formatter.section(f"Parameters of {kind.name}, each given as -p NAME=VALUE"):
+            formatter.write_dl([(p.name, f"{p.description} [{p.type}; {p.note}]") for p in params_of(kind)])
+
+
+@click.command("kinds")
+@click.argument("kind", metavar="[KIND]", required=False, shell_complete=complete_kinds)
+@common
+@click.pass_obj
+def kinds_command(session: Session, kind: str | None) -> None:
+    """List the kinds of job, or show the parameters of one."""
+    coordinator = connection.offline_coordinator()
+    if kind is None:
+        rows = [kind_row(coordinator.kind(name)) for name in coordinator.kinds()]
+        show_rows(
+            session, rows, KIND_COLUMNS, none="no kinds: COORDINATOR_JOBS names the modules that hold them"
+        )
+        return
+    found = coordinator.kind(kind)
+    params = params_of(found)
+    if session.is_json:
+        show_json(kind_row(found) | {"params": [asdict(param) for param in params]})
+        return
+    click.echo(f"{found.name}: {kind_row(found)['doc']}\n")
+    show_table(session, params, PARAM_COLUMNS)
+    needed = " ".join(f"-p {param.name}=…" for param in params if param.required)
+    click.echo(f"\n{program_name()} run {found.name} {needed}".rstrip())
+
+
+def kind_row(kind: Any) -> dict[str, str]:
+    """Return a kind as ``kinds`` lists it."""
+    lines = (kind.doc or "").strip().splitlines()
+    return {"kind": kind.name, "version": kind.version, "doc": lines[0] if lines else ""}
+
+
+def params_of(kind: Any) -> list[Param]:
+    """Return the parameters of a kind, the required ones first."""
+    schema = kind.params.model_json_schema()
+    needed, definitions = schema.get("required", []), schema.get("$defs", {})
+    params = [
+        Param(name, _type_name(spec, definitions), name in needed, spec.get("default"), _meaning(spec))
+        for name, spec in schema.get("properties", {}).items()
+    ]
+    return sorted(params, key=lambda param: not param.required)
+
+
+def text_params(kind: Any) -> frozenset[str]:
+    """Return the names of the parameters that take text only."""
+    return frozenset(param.name for param in params_of(kind) if param.type in ("text", "text or nothing"))
+
+
+def check_params(kind: Any, params: Mapping[str, Any]) -> None:
+    """Raise InvalidParams, with a line for each fault, if ``params`` don't fit the kind's model."""
+    from pydantic import ValidationError
+
+    try:
+        kind.params.model_validate(params)
+    except ValidationError as error:
+        known = {param.name: param for param in params_of(kind)}
+        faults = [_fault(fault, known) for fault in error.errors(include_url=False)]
+        count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        text = "\n".join(f"  - {fault}" for fault in faults)
+        raise InvalidParams(f"{count} in the parameters of {kind.name}:\n{text}", errors=faults) from error
+
+
+def _fault(fault: Mapping[str, Any], known: Mapping[str, Param]) -> str:
+    path = ".".join(map(str, fault["loc"])) or "the parameters"
+    if fault["type"] == "extra_forbidden":
+        near = get_close_matches(path, known, n=1)
+        return f"{path}: there is no such parameter" + (f"; did you mean {near[0]!r}?" if near else "")
+    param = known.get(str(fault["loc"][0])) if fault["loc"] else None
+    meaning = f" ({param.description})" if param and param.description else ""
+    if fault["type"] == "missing":
+        return f"{path}: missing{meaning}"
+    return (
+        f"{path}: {fault['msg'].removeprefix('Value error, ')}, got {one_line(fault['input'], 60)}{meaning}"
+    )
+
+
+def _named_kind(words: list[str]) -> Any:
+    if not words:
+        return None
+    try:
+        coordinator = connection.offline_coordinator()
+        name = next((word for word in words if word in coordinator.kinds()), None)
+        return coordinator.kind(name) if name else None
+    except BatutaError:
+        return None  # Help must be shown even where the settings can't be used.
+
+
+def _meaning(spec: Mapping[str, Any]) -> str:
+    return " ".join(str(spec.get("description", "")).split())
+
+
+def _type_name(spec: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    if "$ref" in spec:
+        return _type_name(definitions.get(spec["$ref"].rpartition("/")[2], {}), definitions)
+    if "enum" in spec:
+        return " or ".join(map(str, spec["enum"]))
+    if "const" in spec:
+        return str(spec["const"])
+    if "anyOf" in spec:
+        return " or ".join(dict.fromkeys(_type_name(part, definitions) for part in spec["anyOf"]))
+    if spec.get("type") == "array":
+        return f"list of {_type_name(spec.get('items', {}), definitions)}"
+    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+    return (words | {"object": "object", "null": "nothing"}).get(str(spec.get("type")), "any JSON")

@@ -1,0 +1,118 @@
+"""``worker`` and ``flower``: Celery's own programs with flags that suit durable jobs.
+
+With servers configured the program takes this process's place (exec), so that
+signals and exit codes are its own; an embedded server lives as long as its program.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from coordinator.cli import connection
+from coordinator.cli.options import Word, common
+from coordinator.cli.session import Session
+from coordinator.settings import Settings
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+# Everything after -- goes to Celery as it is.
+PASS_ON = {"ignore_unknown_options": False, "allow_interspersed_args": True}
+
+
+@click.command("worker", context_settings=PASS_ON)
+@click.option("-c", "--concurrency", type=click.IntRange(min=1), help="Processes; default: one per core.")
+@click.option("-Q", "--queues", metavar="NAME,…", help="Queues to read; default: COORDINATOR_QUEUE.")
+@click.option("-n", "--name", help="Name of the node; default: a new one.")
+@click.option("-l", "--loglevel", type=Word(LEVELS), default="info", show_default=True)
+@click.argument("more", metavar="[-- CELERY_OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+@common
+@click.pass_obj
+def worker_command(
+    session: Session,
+    concurrency: int | None,
+    queues: str | None,
+    name: str | None,
+    loglevel: str,
+    more: tuple[str, ...],
+) -> int:
+    """Start a Celery worker; what stands after -- is passed on to Celery."""
+    # A name of its own: RabbitMQ keeps a dead node's control queue locked for a while (405 RESOURCE_LOCKED).
+    node = name or f"worker-{secrets.token_hex(3)}"
+    options = ["--hostname", node if "@" in node else f"{node}@%h", "--loglevel", loglevel]
+    options += ["--without-mingle", "--without-gossip"]  # Durable steps need neither; both slow the start.
+    options += ["--concurrency", str(concurrency)] if concurrency else []
+    options += ["--queues", queues] if queues else []
+    return run_celery(session, ["worker", *options, *more])
+
+
+@click.command("flower", context_settings=PASS_ON)
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
+@click.argument("more", metavar="[-- FLOWER_OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+@common
+@click.pass_obj
+def flower_command(session: Session, address: str, port: int, more: tuple[str, ...]) -> int:
+    """Start Flower, the dashboard; FLOWER_BASIC_AUTH=user:password asks for a password."""
+    if not is_loopback(address) and not has_auth(more):
+        raise click.UsageError(
+            f"expected FLOWER_BASIC_AUTH=user:password in the environment to listen on {address}, "
+            "found none: whoever reaches Flower can stop jobs",
+            click.get_current_context(),
+        )
+    # Flower reads FLOWER_BASIC_AUTH itself; on the command line every user of the machine could see it.
+    return run_celery(session, ["flower", f"--address={address}", f"--port={port}", *more])
+
+
+def run_celery(session: Session, command: list[str]) -> int:
+    """Run a Celery command of ``coordinator.app`` and return its exit code, if it returns at all."""
+    argv = [sys.executable, "-m", "celery", "-A", "coordinator.app", *command]
+    with ExitStack() as stack:
+        if not Settings.from_env().is_embedded:
+            session.say(" ".join(argv))
+            sys.stdout.flush()
+            os.execve(sys.executable, argv, environment())  # noqa: S606  no shell is the point
+        connection.start_embedded(stack, session.say)
+        session.say(" ".join(argv))
+        return _run_child(argv)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment for a child, which must find this package from any folder."""
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach ``address``."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def has_auth(more: tuple[str, ...]) -> bool:
+    """Whether Flower will ask who is there."""
+    given = any(word.startswith(("--basic-auth", "--basic_auth", "--auth")) for word in more)
+    return given or bool(os.environ.get("FLOWER_BASIC_AUTH", "").strip())
+
+
+def _run_child(argv: list[str]) -> int:
+    child = subprocess.Popen(argv, env=environment())
+    previous = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    try:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue  # The terminal told the child too: wait for its orderly end.
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,91 @@
+"""One call of the program: its output format, its façade, and what it must stop at the end.
+
+The façade is opened on first use, so a command that needs no server starts none.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from coordinator.coordinator import Coordinator
+
+
+@dataclass
+class Session:
+    """What the commands share; click's ``ctx.obj``."""
+
+    args: tuple[str, ...] = ()
+    output: str = ""  # table, plain or json; empty means table on a terminal, plain in a pipe
+    verbose: bool = False
+    debug: bool = False
+    kind: str = ""  # the kind that is being worked on, for messages
+    job: str = ""  # the job that is being worked on, for messages
+    _coordinator: Coordinator | None = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether JSON was asked for; also true when the command line could not be parsed."""
+        return (self.output or _asked_output(self.args)) == "json"
+
+    def coordinator(self, *, worker: bool = False) -> Coordinator:
+        """Return the façade, connected to what is configured or to the embedded server.
+
+        Args:
+            worker: without a configured broker, also start a private worker.
+        """
+        from coordinator.cli import connection
+
+        if self._coordinator is None:
+            opened = connection.open_coordinator(worker=worker, say=self.say)
+            click.get_current_context().call_on_close(opened.close)
+            self._coordinator = opened.coordinator
+        return self._coordinator
+
+    def find(self, prefix: str, *, worker: bool = False) -> str:
+        """Return the full id of the job that ``prefix`` begins."""
+        self.job = prefix
+        self.job = self.coordinator(worker=worker).resolve(prefix)
+        return self.job
+
+    def say(self, message: str) -> None:
+        """Tell the user on stderr, with ``-v`` only."""
+        if self.verbose:
+            click.echo(message, err=True)
+
+
+def program_name() -> str:
+    """Return how to call this program again, such that it can be pasted into the same shell."""
+    script = sys.argv[0]
+    if Path(script).name == "__main__.py":
+        return f"{_python()} -m coordinator.cli"
+    if script.endswith(".py"):
+        return f"{_python()} {script}"
+    return Path(script).name
+
+
+def _python() -> str:
+    found = shutil.which("python")
+    if found and Path(found).parent == Path(sys.executable).parent:
+        return "python"
+    near = os.path.relpath(sys.executable)
+    return sys.executable if near.startswith("..") else near
+
+
+def _asked_output(args: tuple[str, ...]) -> str:
+    for word, following in zip(args, (*args[1:], ""), strict=True):
+        if word == "--":
+            break
+        if word in ("-o", "--output"):
+            return following
+        for start in ("--output=", "-o"):
+            if word.startswith(start):
+                return word.removeprefix(start)
+    return ""

@@ -1,0 +1,147 @@
+"""``submit`` and ``run``: send a request; ``run`` also waits for its result."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import IO, Any, TypeVar
+
+import click
+
+from coordinator.cli.exits import DETACHED
+from coordinator.cli.kinds import KindCommand, check_params, text_params
+from coordinator.cli.options import Duration, common, kind_argument, read_params, timeout_option
+from coordinator.cli.output import Column, show_json, show_rows
+from coordinator.cli.session import Session, program_name
+from coordinator.cli.watch import follow, view_for
+from coordinator.errors import JobRejected
+from coordinator.states import Receipt
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLAN_COLUMNS = (
+    Column("STEP", lambda step: str(step.key)),
+    Column("TASK", lambda step: step.task, folds=True),
+    Column("QUEUE", lambda step: str(getattr(step, "queue", None) or ""), spare=True),
+)
+
+
+def request_options(command: F) -> F:
+    """Add the options that make a request."""
+    for option in reversed(
+        [
+            kind_argument,
+            click.option(
+                "-p",
+                "pairs",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="A parameter; JSON where it parses, else text.",
+            ),
+            click.option(
+                "--params",
+                "file",
+                type=click.File(encoding="utf-8"),
+                metavar="FILE",
+                help="Parameters from a JSON or TOML file; - reads JSON from stdin. -p wins.",
+            ),
+            click.option("--key", help="Idempotency key: the same key makes one job."),
+            click.option("--queue", help="Queue for the steps; default: COORDINATOR_QUEUE."),
+            click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 goes first."),
+            click.option(
+                "--deadline",
+                type=Duration(),
+                metavar="TIME",
+                help="The job fails if it takes longer (90, 10m, 2h).",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("submit", cls=KindCommand)
+@request_options
+@click.option("--dry-run", is_flag=True, help="Show the steps that would be sent; send nothing.")
+@click.option("--watch", is_flag=True, help="Follow the job until it ends.")
+@timeout_option
+@common
+@click.pass_obj
+def submit_command(
+    session: Session, /, kind: str, dry_run: bool, watch: bool, timeout: float | None, **request: Any
+) -> int | None:
+    """Submit a job and print its id."""
+    if dry_run:
+        show_plan(session, kind, **request)
+        return None
+    receipt = submit(session, kind, worker=watch, **request)
+    if session.is_json:
+        show_json(receipt)
+    else:
+        click.echo(receipt.id)
+    if not watch:
+        return None
+    if follow(session, receipt.id, view_for(session, sys.stderr), timeout_s=timeout) is None:
+        return DETACHED
+    session.coordinator().result(receipt.id)  # Raises what the exit code is made of.
+    return None
+
+
+@click.command("run", cls=KindCommand)
+@request_options
+@timeout_option
+@common
+@click.pass_obj
+def run_command(session: Session, /, kind: str, timeout: float | None, **request: Any) -> int | None:
+    """Submit a job, watch it, print its result as JSON.
+
+    With nothing configured, a private server and worker are started and stopped again.
+    """
+    receipt = submit(session, kind, worker=True, **request)
+    if follow(session, receipt.id, view_for(session, sys.stderr), timeout_s=timeout) is None:
+        return DETACHED
+    show_json(session.coordinator().result(receipt.id))
+    return None
+
+
+def submit(session: Session, kind: str, *, worker: bool, **request: Any) -> Receipt:
+    """Check and send a request; say what happened on stderr.
+
+    Raises:
+        JobRejected: if the request was refused at once.
+    """
+    params = read_checked(session, kind, request["pairs"], request["file"], worker=worker)
+    receipt = session.coordinator(worker=worker).submit(
+        kind,
+        params,
+        key=request["key"],
+        queue=request["queue"],
+        priority=request["priority"],
+        deadline_s=request["deadline"],
+    )
+    session.job = receipt.id
+    if receipt.status == "rejected":
+        raise JobRejected(f"job {receipt.id} is rejected: {'; '.join(receipt.errors)}", job=receipt.id)
+    if receipt.status == "duplicate":
+        click.echo(f"key {request['key']!r} was submitted before; this is its job", err=True)
+    elif not worker:
+        click.echo(f"accepted; to follow it: {program_name()} watch {receipt.id}", err=True)
+    return receipt
+
+
+def show_plan(session: Session, kind: str, *, pairs: tuple[str, ...], file: IO[str] | None, **_: Any) -> None:
+    """Print the steps that a request would make."""
+    params = read_checked(session, kind, pairs, file, worker=False)
+    plan = session.coordinator().plan(kind, params)
+    show_rows(session, list(plan.steps), PLAN_COLUMNS, none="no steps")
+
+
+def read_checked(
+    session: Session, kind: str, pairs: tuple[str, ...], file: IO[str] | None, *, worker: bool
+) -> dict[str, Any]:
+    """Return the parameters, checked against the kind's model before anything is sent."""
+    session.kind = kind
+    found = session.coordinator(worker=worker).kind(kind)
+    params = read_params(file, pairs, text_params(found))
+    check_params(found, params)
+    return params

@@ -1,0 +1,172 @@
+"""Commands that look at jobs."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from coordinator import errors
+from coordinator.states import Event, State, StepState
+from tests.unit.cli.conftest import JOB, make_flag, make_job, make_step
+
+
+@pytest.mark.parametrize("words", [["list"], ["alerts"], ["steps", JOB]])
+def test_json_is_an_empty_list_when_there_is_nothing(facade, call, words):
+    """Scripts get a list, not silence."""
+    facade.found = [make_job()] if JOB in words else []
+    assert json.loads(call(*words, "-o", "json").stdout) == []
+
+
+def test_list_says_so_on_stderr_when_there_is_nothing(call):
+    """Nothing on stdout that a script could take for a job."""
+    result = call("list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "no jobs yet" in result.stderr
+
+
+def test_list_shows_plain_columns_when_piped(facade, call):
+    """One job a line, no colour codes, no cut ids."""
+    facade.found = [make_job(), make_job(State.FAILED, "orders-zzz")]
+    lines = call("list").stdout.splitlines()
+    assert lines[0].split() == ["JOB", "STATE", "STEPS", "CREATED", "TOOK"]
+    assert lines[1].startswith(JOB) and "processing" in lines[1] and "3/10" in lines[1]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_list_is_filtered_when_asked(facade, call):
+    """--state and --kind go to the façade."""
+    facade.found = [make_job(), make_job(State.FAILED, "orders-zzz")]
+    rows = json.loads(call("list", "--state", "failed", "-o", "json").stdout)
+    assert [row["id"] for row in rows] == ["orders-zzz"]
+    assert rows[0]["created_ms"] == 1_700_000_000_000
+
+
+def test_state_is_corrected_when_mistyped(call):
+    """A mistyped state names the one that was meant."""
+    result = call("list", "--state", "procesing")
+    assert result.exit_code == 2
+    assert "Did you mean 'processing'?" in result.stderr
+
+
+def test_status_shows_error_checks_and_what_next_when_failed(facade, call):
+    """All that one needs to act is on one screen."""
+    error = {"step": "1/0", "type": "ValueError", "message": "no such column"}
+    facade.found = [
+        make_job(State.FAILED, error=error, params={"source": "a.csv"}, flags=(make_flag(valid=True),))
+    ]
+    out = call("status", JOB).stdout
+    assert "step 1/0: ValueError: no such column" in out
+    assert "orders.readable: ok" in out
+    assert "source: a.csv" in out
+    assert f"retry {JOB}" in out
+
+
+def test_status_takes_a_prefix_when_it_is_unique(facade, call):
+    """Ids may be shortened."""
+    facade.found = [make_job()]
+    assert json.loads(call("status", "orders-a", "-o", "json").stdout)["id"] == JOB
+
+
+def test_status_exits_with_4_when_the_job_is_unknown(call):
+    """Not found has its own code."""
+    assert call("status", "nothing").exit_code == 4
+
+
+def test_result_is_json_when_the_job_succeeded(facade, call):
+    """The result can be piped into a program."""
+    facade.found, facade.value = [make_job(State.SUCCEEDED)], {"rows": 3}
+    assert json.loads(call("result", JOB).stdout) == {"rows": 3}
+
+
+def test_result_waits_when_given_a_time(facade, call):
+    """--timeout alone means waiting, in seconds, minutes or hours."""
+    facade.found = [make_job(State.SUCCEEDED)]
+    call("result", JOB, "--timeout", "2m")
+    assert facade.calls == [("wait", 120.0)]
+
+
+def test_time_is_explained_when_it_can_not_be_read(call):
+    """A wrong time says which forms are right."""
+    result = call("result", JOB, "--timeout", "soon")
+    assert result.exit_code == 2
+    assert "10m" in result.stderr
+
+
+def test_steps_finds_the_failed_one_when_it_lies_behind_the_limit(facade, call):
+    """A filter looks at every step."""
+    ran = [make_step(f"1/{i}", StepState.SUCCEEDED) for i in range(5)]
+    facade.found, facade.ran = [make_job()], [*ran, make_step("1/9", error={"type": "E", "message": "bad"})]
+    out = call("steps", JOB, "--state", "failed", "--limit", "1").stdout
+    assert "1/9" in out and "E: bad" in out and "1/0" not in out
+
+
+def test_events_are_json_lines_when_json(facade, call):
+    """One object a line, so that a follower can read as they come."""
+    facade.found = [make_job(State.SUCCEEDED)]
+    facade.told = [Event("1", 5, JOB, "submitted"), Event("2", 6, JOB, "succeeded")]
+    lines = call("events", JOB, "--follow", "-o", "json").stdout.splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["submitted", "succeeded"]
+
+
+def test_watch_tells_each_change_once_when_piped(facade, call):
+    """Plain lines, and only when something changed."""
+    states = [make_job(), make_job(), make_job(steps_done=9), make_job(State.SUCCEEDED, steps_done=10)]
+    facade.found = [make_job()]
+    facade.status = lambda _: states.pop(0)  # type: ignore[method-assign]
+    result = call("watch", JOB)
+    assert result.exit_code == 0
+    assert [line.split()[2:4] for line in result.stdout.splitlines()] == [
+        ["processing", "3/10"],
+        ["processing", "9/10"],
+        ["succeeded", "10/10"],
+    ]
+
+
+def test_watch_goes_on_when_redis_restarts(facade, call):
+    """A short absence of the server doesn't end the watch."""
+    answers = [errors.StateUnreachable("gone"), make_job(State.SUCCEEDED)]
+
+    def status(_):
+        if isinstance(answers[0], Exception):
+            raise answers.pop(0)
+        return answers[0]
+
+    facade.found = [make_job()]
+    facade.status = status  # type: ignore[method-assign]
+    assert call("watch", JOB).exit_code == 0
+
+
+def test_watch_times_out_with_124_when_the_job_goes_on(facade, call):
+    """The job is left alone, and how to follow it is said."""
+    facade.found = [make_job()]
+    result = call("watch", JOB, "--timeout", "0.01")
+    assert result.exit_code == 124
+    assert f"watch {JOB}" in result.stderr
+
+
+def test_watch_detaches_when_interrupted(facade, call):
+    """Ctrl-C never cancels; it says how to attach again and exits with 130."""
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    facade.found = [make_job()]
+    facade.status = interrupt  # type: ignore[method-assign]
+    result = call("watch", JOB)
+    assert result.exit_code == 130
+    assert f"watch {JOB}" in result.stderr
+    assert facade.calls == []
+
+
+def test_doctor_exits_with_1_when_something_is_wrong(facade, call):
+    """Each finding says what to do; only errors change the exit code."""
+    good = SimpleNamespace(name="redis", ok=True, level="ok", found="7.2", advice="")
+    bad = SimpleNamespace(name="workers", ok=False, level="error", found="none", advice="start one")
+    facade.checks = [good]
+    assert call("doctor").exit_code == 0
+    facade.checks = [good, bad]
+    result = call("doctor")
+    assert result.exit_code == 1
+    assert "start one" in result.stdout

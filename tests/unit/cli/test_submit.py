@@ -1,0 +1,156 @@
+"""Requests: parameters, their faults, and what is printed where."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from coordinator import errors
+from coordinator.states import Receipt, State
+from tests.unit.cli.conftest import JOB, make_job
+
+
+def test_submit_prints_only_the_id(facade, call):
+    """``id=$(submit …)`` works; what a person wants to know goes to stderr."""
+    result = call("submit", "orders", "-p", "source=a.csv")
+    assert result.stdout == f"{JOB}\n"
+    assert f"watch {JOB}" in result.stderr
+
+
+def test_submit_passes_every_option_on(facade, call):
+    """Values are JSON where they parse; times are seconds."""
+    call("submit", "orders", "-p", "source=a.csv", "-p", "share=0.5", "-p", 'rules={"a": 1}', "--key", "k")
+    call("submit", "orders", "-p", "source=a", "--queue", "q", "--priority", "9", "--deadline", "2h")
+    first, second = (call[1] for call in facade.calls)
+    assert first["params"] == {"source": "a.csv", "share": 0.5, "rules": {"a": 1}}
+    assert (first["key"], first["queue"], first["priority"], first["deadline_s"]) == ("k", None, None, None)
+    assert (second["queue"], second["priority"], second["deadline_s"]) == ("q", 9, 7200.0)
+
+
+@pytest.mark.parametrize("text", ["7", "true", "null", "[1]"])
+def test_text_stays_text_when_the_parameter_takes_only_text(facade, call, text):
+    """A file that is named 7 needs no quotes."""
+    call("submit", "orders", "-p", f"source={text}")
+    assert facade.calls[0][1]["params"]["source"] == text
+
+
+def test_params_come_from_stdin_and_p_wins(facade, call):
+    """A program can pipe a whole request."""
+    call("submit", "orders", "--params", "-", "-p", "share=0.2", stdin='{"source": "a", "share": 0.9}')
+    assert facade.calls[0][1]["params"] == {"source": "a", "share": 0.2}
+
+
+def test_params_come_from_toml_when_the_file_is_named_so(facade, call, tmp_path):
+    """A file with comments is kinder to people."""
+    file = tmp_path / "request.toml"
+    file.write_text('source = "a.csv"  # the newest\n')
+    call("submit", "orders", "--params", str(file))
+    assert facade.calls[0][1]["params"] == {"source": "a.csv"}
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", ""])
+def test_params_are_refused_when_no_json_object(facade, call, text):
+    """Nothing is sent."""
+    result = call("submit", "orders", "--params", "-", stdin=text)
+    assert result.exit_code == 2
+    assert facade.calls == []
+
+
+def test_pair_is_refused_when_it_has_no_equals_sign(facade, call):
+    """The form that was expected is said."""
+    result = call("submit", "orders", "-p", "source")
+    assert result.exit_code == 2
+    assert "key=value" in result.stderr
+
+
+def test_every_fault_is_listed_when_params_are_wrong(facade, call):
+    """All faults at once, with what the parameter means and what was probably meant."""
+    result = call("submit", "orders", "-p", "sorce=a.csv", "-p", "share=7")
+    assert result.exit_code == 3
+    assert "source: missing (File to read.)" in result.stderr
+    assert "did you mean 'source'?" in result.stderr
+    assert "got 7 (Acceptable share of invalid rows.)" in result.stderr
+    assert "kinds orders" in result.stderr
+    assert facade.calls == []
+
+
+def test_kind_is_corrected_when_mistyped(call):
+    """An unknown kind is a mistyped command line."""
+    result = call("run", "order")
+    assert result.exit_code == 2
+    assert "did you mean 'orders'" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["submit", "run"])
+def test_help_lists_the_parameters_when_a_kind_is_named(call, command):
+    """A newcomer finds a kind's parameters where the kind is used."""
+    out = call(command, "orders", "--help").stdout
+    assert "source" in out and "File to read. [text; required]" in " ".join(out.split())
+    assert "default: 0.1" in out
+
+
+def test_kinds_shows_parameters_when_a_kind_is_named(call):
+    """What is required stands first, with a line to copy."""
+    out = call("kinds", "orders").stdout
+    assert out.index("source") < out.index("share")
+    assert "run orders -p source=…" in out
+    assert json.loads(call("kinds", "orders", "-o", "json").stdout)["params"][0]["name"] == "source"
+
+
+def test_submit_exits_with_3_when_rejected_at_once(facade, call):
+    """The reasons are on stderr and no id is on stdout."""
+    facade.receipt = Receipt(JOB, "rejected", ("the rules don't compile",))
+    result = call("submit", "orders", "-p", "source=a")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "the rules don't compile" in result.stderr
+    assert f"status {JOB}" in result.stderr
+
+
+def test_submit_says_so_when_the_key_was_used_before(facade, call):
+    """The same key makes one job; its id is printed again."""
+    facade.receipt = Receipt(JOB, "duplicate")
+    result = call("submit", "orders", "-p", "source=a", "--key", "k")
+    assert (result.exit_code, result.stdout) == (0, f"{JOB}\n")
+    assert "before" in result.stderr
+
+
+def test_dry_run_sends_nothing(facade, call):
+    """The steps are shown instead."""
+    result = call("submit", "orders", "-p", "source=a", "--dry-run")
+    assert "orders.survey" in result.stdout
+    assert facade.calls == []
+
+
+def test_run_prints_the_result_when_the_job_succeeded(facade, call):
+    """Progress is on stderr, so the result can be piped."""
+    facade.found, facade.value = [make_job(State.SUCCEEDED)], {"rows": 3}
+    result = call("run", "orders", "-p", "source=a")
+    assert json.loads(result.stdout) == {"rows": 3}
+    assert "succeeded" in result.stderr
+
+
+def test_run_detaches_when_interrupted(facade, call):
+    """The job goes on and no result is printed."""
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    facade.status = interrupt  # type: ignore[method-assign]
+    result = call("run", "orders", "-p", "source=a")
+    assert (result.exit_code, result.stdout) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(errors.JobFailed("x"), 1), (errors.JobRejected("x"), 3), (errors.JobCancelled("x"), 6)],
+)
+def test_run_exits_as_the_job_ended(facade, call, error, code):
+    """The exit code tells how the job ended."""
+    facade.found = [make_job(State.FAILED)]
+
+    def result(_):
+        raise error
+
+    facade.result = result  # type: ignore[method-assign]
+    assert call("run", "orders", "-p", "source=a").exit_code == code
