@@ -7,30 +7,51 @@ Invariant: BROKER_URL and REDIS_URL are set in the environment before
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from coordinator.errors import BrokerUnreachable, StateUnreachable
 from coordinator.settings import Settings, redacted
 
 if TYPE_CHECKING:
     from coordinator.coordinator import Coordinator
+    from coordinator.embedded import Embedded
+    from coordinator.embedded.worker import WorkerProcess
+
+PROBE_S = 0.3
 
 
 @dataclass
 class Opened:
-    """A façade and what must be stopped after it."""
+    """A façade, where its jobs are kept, and what must be stopped after it."""
 
     coordinator: Coordinator
+    place: str
+    is_embedded: bool = False
+    worker: WorkerProcess | None = None
     stack: ExitStack = field(default_factory=ExitStack)
 
+    def check(self) -> None:
+        """Make sure that a private worker still runs: nobody else would do its work.
+
+        Raises:
+            BrokerUnreachable: it has ended; the message names its log.
+        """
+        if self.worker and not self.worker.is_alive():
+            raise BrokerUnreachable(f"the private worker has ended; its log is {self.worker.log}")
+
     def close(self) -> None:
+        """Stop what was started."""
         self.stack.close()
 
 
 def open_coordinator(*, worker: bool, say: Callable[[str], None]) -> Opened:
-    """Connect to the configured servers, or start what is embedded.
+    """Connect to the configured servers, or to the embedded one.
 
     Args:
         worker: where the server is embedded, start a worker too.
@@ -40,46 +61,64 @@ def open_coordinator(*, worker: bool, say: Callable[[str], None]) -> Opened:
     if settings.is_embedded:
         return _open_embedded(worker=worker, say=say)
     say(f"broker {redacted(settings.broker_url)}, state {redacted(settings.redis_url)}")
-    return Opened(_facade())
+    return Opened(offline_coordinator(), redacted(settings.redis_url))
 
 
-def start_embedded(stack: ExitStack, say: Callable[[str], None]) -> object:
+def start_embedded(stack: ExitStack, say: Callable[[str], None]) -> Embedded:
     """Start, or join, the embedded server and point the environment at it."""
     from coordinator.embedded import Embedded
 
     embedded = stack.enter_context(Embedded())
-    os.environ["BROKER_URL"], os.environ["REDIS_URL"] = embedded.broker_url, embedded.redis_url
-    say(f"embedded server {redacted(embedded.redis_url)}")
+    os.environ.update(embedded.environment())
+    say(f"embedded server {redacted(embedded.redis_url)}, kept in {embedded.home.folder}")
     return embedded
 
 
 def offline_coordinator() -> Coordinator:
-    """Return a façade for what needs no server: the kinds and their parameters."""
-    return _facade()
+    """Return a façade that has not connected yet; kinds and their parameters need no server."""
+    from coordinator import Coordinator
+
+    return Coordinator.from_settings()
 
 
 def running_coordinator() -> Coordinator:
-    """Return a façade on servers that run already; nothing is started.
+    """Return a façade on servers that run already: nothing is started, and a dead server costs no time.
 
     Raises:
-        LookupError: when none runs.
+        StateUnreachable: when none runs.
     """
-    raise LookupError("no server runs")
+    settings = Settings.from_env()
+    if settings.is_embedded:
+        if not is_embedded_running():
+            raise StateUnreachable("no embedded server runs")
+        return open_coordinator(worker=False, say=lambda _: None).coordinator
+    address = urlsplit(settings.redis_url)
+    try:
+        socket.create_connection((address.hostname or "localhost", address.port or 6379), PROBE_S).close()
+    except OSError as error:
+        raise StateUnreachable(f"Redis does not answer: {error}") from error
+    return offline_coordinator()
+
+
+def is_embedded_running() -> bool:
+    """Whether another process runs the embedded server."""
+    from coordinator.embedded.home import Home
+    from coordinator.embedded.server import ADDRESS, answer
+
+    address = Home.at().read_json(ADDRESS)
+    return bool(address) and answer(int(address["port"]), str(address["password"])) == "ready"
 
 
 def _open_embedded(*, worker: bool, say: Callable[[str], None]) -> Opened:
     stack = ExitStack()
     try:
         embedded = start_embedded(stack, say)
-        if worker:
-            embedded.start_worker()  # type: ignore[attr-defined]
-        return Opened(_facade(), stack)
+        started = embedded.start_worker() if worker else None
+        return Opened(offline_coordinator(), _near(embedded.home.folder), True, started, stack)
     except BaseException:
         stack.close()
         raise
 
 
-def _facade() -> Coordinator:
-    from coordinator import Coordinator
-
-    return Coordinator.from_settings()
+def _near(folder: Path) -> str:
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)

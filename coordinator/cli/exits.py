@@ -49,7 +49,7 @@ ADVICE: dict[type[BaseException], str] = {
     errors.WaitTimeout: "it goes on; to follow it: {p} watch {job}",
     errors.UnknownKind: "the kinds: {p} kinds",
     errors.InvalidParams: "the parameters: {p} kinds {kind}",
-    errors.JobNotFound: "the jobs: {p} list",
+    errors.JobNotFound: "the jobs{where}: {p} list",
     errors.Unreachable: "to find out why: {p} doctor",
 }
 
@@ -100,7 +100,8 @@ def advice_for(error: BaseException, session: Session) -> str:
     if exit_code(error) == DEFECT:
         return "this is a defect of Batuta; --debug shows where"
     kin = _nearest(error, ADVICE)
-    advice = ADVICE.get(kin, "").format(p=program_name(), job=session.job, kind=session.kind)
+    where = f" in {session.embedded_home}" if session.embedded_home else ""
+    advice = ADVICE.get(kin, "").format(p=program_name(), job=session.job, kind=session.kind, where=where)
     return " ".join(advice.split())
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -87,7 +89,8 @@ def show_fields(fields: Iterable[tuple[str, str]]) -> None:
     shown = [(name, value) for name, value in fields if value]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        first, *rest = value.splitlines() or [""]
+        room = _width() - width - 2
+        first, *rest = [part for line in value.splitlines() for part in _wrapped(line, room)] or [""]
         click.echo(f"{name:<{width}}  {first}")
         for line in rest:
             click.echo(f"{'':<{width}}  {line}")
@@ -105,7 +108,11 @@ def coloured(state: str) -> str:
 
 def age(ms: int | None) -> str:
     """Return how long ago ``ms`` (since the epoch) was, such as ``3 min ago``."""
-    return f"{span(time.time() * 1000 - ms)} ago" if ms else ""
+    if not ms:
+        return ""
+    seconds = max(time.time() - ms / 1000, 0)
+    size, unit = _scale(seconds)
+    return f"{seconds // size:.0f} {unit} ago"
 
 
 def moment(ms: int | None) -> str:
@@ -129,7 +136,7 @@ def span(ms: float | None) -> str:
     if 0 < ms < 1000:
         return f"{ms:.0f} ms"
     seconds = max(ms, 0) / 1000
-    size, unit = next(((s, u) for s, u in AGES if seconds >= s), (1, "s"))
+    size, unit = _scale(seconds)
     amount = seconds / size
     return f"{amount:.1f} {unit}" if amount < 10 and amount % 1 >= 0.05 else f"{amount:.0f} {unit}"
 
@@ -142,13 +149,27 @@ def one_line(value: Any, limit: int = 200) -> str:
 
 
 def _fitting(rows: Sequence[Any], columns: Sequence[Column], width: int) -> list[Column]:
-    kept = list(columns)
-    widths = {c.title: max(len(c.title), *(len(c.value(row)) for row in rows)) for c in columns}
-    for column in reversed([c for c in columns if c.spare]):
+    widths = {c.title: max(len(c.value(row)) for row in rows) for c in columns}
+    kept = [c for c in columns if widths[c.title]]
+    widths = {title: max(width, len(title)) for title, width in widths.items()}
+    for column in reversed([c for c in kept if c.spare]):
         if sum(20 if c.folds else widths[c.title] for c in kept) + 2 * len(kept) <= width:
             break
         kept.remove(column)
     return kept
+
+
+def _scale(seconds: float) -> tuple[int, str]:
+    return next(((size, unit) for size, unit in AGES if seconds >= size), (1, "s"))
+
+
+def _width() -> int:
+    return max(shutil.get_terminal_size().columns, 40) if sys.stdout.isatty() else PIPE_WIDTH
+
+
+def _wrapped(line: str, room: int) -> list[str]:
+    # Words are not broken: a path or an id must stay fit to be copied.
+    return textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _local(ms: int) -> datetime:

@@ -20,6 +20,7 @@ import click
 from coordinator.cli import connection
 from coordinator.cli.options import Word, common
 from coordinator.cli.session import Session
+from coordinator.embedded.guard import end_with_parent
 from coordinator.settings import Settings
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -106,7 +107,7 @@ def has_auth(more: tuple[str, ...]) -> bool:
 
 
 def _run_child(argv: list[str]) -> int:
-    child = subprocess.Popen(argv, env=environment())
+    child = subprocess.Popen(argv, env=environment(), preexec_fn=end_with_parent)
     previous = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
         while True:

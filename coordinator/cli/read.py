@@ -42,7 +42,7 @@ STEP_COLUMNS = (
     Column("ATTEMPTS", lambda step: str(step.attempts), spare=True),
     Column("TOOK", lambda step: span(step.runtime_ms), spare=True),
     Column("WORKER", lambda step: step.worker, spare=True),
-    Column("NOTE", lambda step: step_note(step), spare=True, folds=True),
+    Column("NOTE", lambda step: step_note(step), folds=True),
 )
 ALERT_COLUMNS = (
     Column("TIME", lambda alert: clock(alert.get("at_ms"))),
@@ -60,7 +60,7 @@ ALERT_COLUMNS = (
 def list_command(session: Session, state: str | None, kind: str | None, limit: int) -> None:
     """List jobs, newest first."""
     jobs = session.coordinator().jobs(state=state, kind=kind, limit=limit)
-    show_rows(session, jobs, JOB_COLUMNS, none=f"no jobs{' like that' if state or kind else ' yet'}")
+    show_rows(session, jobs, JOB_COLUMNS, none=no_jobs(session, is_filtered=bool(state or kind)))
 
 
 @click.command("status")
@@ -112,6 +112,12 @@ def steps_command(session: Session, job: str, state: str | None, limit: int) -> 
 def alerts_command(session: Session, limit: int) -> None:
     """List alerts, newest first."""
     show_rows(session, session.coordinator().alerts(limit=limit), ALERT_COLUMNS, none="no alerts")
+
+
+def no_jobs(session: Session, *, is_filtered: bool) -> str:
+    """Return that there are none, and where that is so."""
+    where = f" in {session.embedded_home}" if session.embedded_home else ""
+    return f"no jobs like that{where}" if is_filtered else f"no jobs{where} yet"
 
 
 def show_status(status: JobStatus) -> None:
@@ -167,4 +173,4 @@ def step_note(step: StepStatus) -> str:
     """Return what is worth knowing of a step: its error, or when its retry is due."""
     if step.due_ms:
         return f"due at {clock(step.due_ms)}"
-    return one_line(error_line(step.error)) if step.error else ""
+    return one_line(error_line(step.error), 120) if step.error else ""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from coordinator.cli.connection import Opened
     from coordinator.coordinator import Coordinator
 
 
@@ -28,7 +29,7 @@ class Session:
     debug: bool = False
     kind: str = ""  # the kind that is being worked on, for messages
     job: str = ""  # the job that is being worked on, for messages
-    _coordinator: Coordinator | None = None
+    opened: Opened | None = None
 
     @property
     def is_json(self) -> bool:
@@ -43,17 +44,21 @@ class Session:
         """
         from coordinator.cli import connection
 
-        if self._coordinator is None:
-            opened = connection.open_coordinator(worker=worker, say=self.say)
-            click.get_current_context().call_on_close(opened.close)
-            self._coordinator = opened.coordinator
-        return self._coordinator
+        if self.opened is None:
+            self.opened = connection.open_coordinator(worker=worker, say=self.say)
+            click.get_current_context().call_on_close(self.opened.close)
+        return self.opened.coordinator
 
     def find(self, prefix: str, *, worker: bool = False) -> str:
         """Return the full id of the job that ``prefix`` begins."""
         self.job = prefix
         self.job = self.coordinator(worker=worker).resolve(prefix)
         return self.job
+
+    @property
+    def embedded_home(self) -> str:
+        """The folder of the embedded server, or an empty string where servers are configured."""
+        return self.opened.place if self.opened and self.opened.is_embedded else ""
 
     def say(self, message: str) -> None:
         """Tell the user on stderr, with ``-v`` only."""

@@ -126,6 +126,8 @@ def submit(session: Session, kind: str, *, worker: bool, **request: Any) -> Rece
         click.echo(f"key {request['key']!r} was submitted before; this is its job", err=True)
     elif not worker:
         click.echo(f"accepted; to follow it: {program_name()} watch {receipt.id}", err=True)
+        if session.embedded_home:
+            click.echo(f"  which starts a worker too, as does: {program_name()} worker", err=True)
     return receipt
 
 

@@ -14,7 +14,7 @@ import click
 
 from coordinator.cli.exits import DETACHED
 from coordinator.cli.options import common, job_argument, timeout_option
-from coordinator.cli.output import clock, show_json, span
+from coordinator.cli.output import STYLES, clock, show_json, span
 from coordinator.cli.session import Session, program_name
 from coordinator.errors import Unreachable, WaitTimeout
 from coordinator.states import JobStatus
@@ -27,9 +27,11 @@ PATIENCE_S = 30.0  # how long servers may be unreachable before the watch gives 
 
 
 class View(AbstractContextManager["View"], Protocol):
-    """Shows each new status."""
+    """Shows each new status, and what hinders it."""
 
     def update(self, status: JobStatus) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 @click.command("watch")
@@ -63,31 +65,41 @@ def follow(session: Session, job_id: str, view: View, *, timeout_s: float | None
     session.job = job_id
     try:
         with view:
-            return _poll(session.coordinator(), job_id, view, timeout_s)
+            return _poll(session, job_id, view, timeout_s)
     except KeyboardInterrupt:
-        click.echo(
-            f"detached; the job goes on. To follow it again: {program_name()} watch {job_id}", err=True
-        )
+        has_worker = session.opened and session.opened.worker
+        goes_on = "its private worker ends, and the next one goes on with it" if has_worker else "it goes on"
+        again = f"{program_name()} watch {job_id}"
+        click.echo(f"detached from the job; {goes_on}. To follow it again: {again}", err=True)
         return None
 
 
-def _poll(coordinator: Coordinator, job_id: str, view: View, timeout_s: float | None) -> JobStatus:
-    begun, seen, pause_s = time.monotonic(), time.monotonic(), FIRST_POLL_S
+def _poll(session: Session, job_id: str, view: View, timeout_s: float | None) -> JobStatus:
+    coordinator, begun, pause_s = session.coordinator(), time.monotonic(), FIRST_POLL_S
     while True:
-        try:
-            status = coordinator.status(job_id)
-            seen = time.monotonic()
-            view.update(status)
-            if status.state.is_terminal:
-                return status
-        except Unreachable:
-            # A server that restarts must not end the watch of a job that outlives it.
-            if time.monotonic() - seen > PATIENCE_S:
-                raise
+        status = _patient_status(coordinator, job_id, view)
+        view.update(status)
+        if status.state.is_terminal:
+            return status
+        if session.opened:
+            session.opened.check()
         if timeout_s is not None and time.monotonic() - begun > timeout_s:
             raise WaitTimeout(f"job {job_id} had not ended after {span(timeout_s * 1000)}", job=job_id)
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.3, LAST_POLL_S)
+
+
+def _patient_status(coordinator: Coordinator, job_id: str, view: View) -> JobStatus:
+    # A server that restarts must not end the watch of a job that outlives it.
+    begun = time.monotonic()
+    while True:
+        try:
+            return coordinator.status(job_id)
+        except Unreachable as error:
+            if time.monotonic() - begun > PATIENCE_S:
+                raise
+            view.note(f"{error}; trying again")
+        time.sleep(LAST_POLL_S)
 
 
 def view_for(session: Session, out: IO[str]) -> View:
@@ -104,6 +116,11 @@ class PlainLines(nullcontext["PlainLines"]):
         super().__init__(self)
         self.out = out
         self.shown: tuple[object, ...] = ()
+
+    def note(self, text: str) -> None:
+        if self.shown != (text,):
+            self.shown = (text,)
+            click.echo(text, err=True)
 
     def update(self, status: JobStatus) -> None:
         change = (status.state, status.steps_done * 100 // max(status.steps_total, 100))
@@ -147,24 +164,33 @@ class LiveLine:
         self.wide = wide
         self.progress = Progress(*columns, console=console, expand=wide)
         self.task: Any = None
+        self.shown = ""
+
+    def note(self, text: str) -> None:
+        if self.shown != text:
+            self.shown = text
+            self.progress.console.print(text)
 
     def __enter__(self) -> LiveLine:
         self.progress.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After Ctrl-C half a line would stay beside the terminal's ^C.
+        self.progress.live.transient = kind is not None
         self.progress.stop()
 
     def update(self, status: JobStatus) -> None:
         if self.task is None:
             name = status.id if self.wide else status.id[-12:]
             self.task = self.progress.add_task(name, total=None, state="", steps="")
+        self.shown = ""
         total = status.steps_total or None
         self.progress.update(
             self.task,
             total=total,
             completed=status.steps_done,
-            state=status.state.value,
+            state=f"[{STYLES[status.state]}]{status.state}[/]",
             steps=_steps(status),
         )
 

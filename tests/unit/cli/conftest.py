@@ -139,7 +139,7 @@ def make_flag(*, valid: bool, reason: str = "") -> Flag:
 def facade(monkeypatch: pytest.MonkeyPatch) -> FakeCoordinator:
     """The fake façade that every command of the test gets."""
     fake = FakeCoordinator()
-    opened = SimpleNamespace(coordinator=fake, is_embedded=False, close=lambda: None)
+    opened = connection.Opened(fake, "redis://fake")  # type: ignore[arg-type]
     monkeypatch.setattr(connection, "open_coordinator", lambda **_: opened)
     monkeypatch.setattr(connection, "offline_coordinator", lambda: fake)
     monkeypatch.setattr(connection, "running_coordinator", lambda: fake)
