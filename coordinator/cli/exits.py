@@ -69,14 +69,21 @@ def report(error: BaseException, session: Session) -> int:
         error.show()
         return USAGE
     code = exit_code(error)
-    message, advice = message_of(error), advice_for(error, session)
+    message, advice, faults = message_of(error), advice_for(error, session), faults_of(error)
     if session.debug:
         traceback.print_exception(error)
     if session.is_json:
         facts = {"type": type(error).__name__, "message": message, "code": code}
-        click.echo(json.dumps({"error": facts | ({"job": session.job} if session.job else {})}))
+        more = {"errors": faults, "job": session.job}
+        click.echo(json.dumps({"error": facts | {name: value for name, value in more.items() if value}}))
     else:
-        click.echo("\n".join([f"error: {message}", *([f"  {advice}"] if advice else [])]), err=True)
+        head = message.partition(f": {faults[0]}")[0] if faults else message
+        lines = [
+            f"error: {head}",
+            *(f"  - {fault}" for fault in faults),
+            *([f"  {advice}"] if advice else []),
+        ]
+        click.echo("\n".join(lines), err=True)
     return code
 
 
@@ -89,6 +96,11 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, (errors.BatutaError, OSError)):
         return str(error)
     return f"{type(error).__name__}: {error}"
+
+
+def faults_of(error: BaseException) -> list[str]:
+    """Return the single faults that make up an error, if it names them."""
+    return [str(fault) for fault in getattr(error, "facts", {}).get("errors", ())]
 
 
 def advice_for(error: BaseException, session: Session) -> str:

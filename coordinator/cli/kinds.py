@@ -1,10 +1,9 @@
-"""Kinds and their parameters: shown in tables and in ``submit KIND --help``, and explained when wrong."""
+"""Kinds and their parameters: shown in tables and in ``submit KIND --help``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ from coordinator.cli.completion import kinds as complete_kinds
 from coordinator.cli.options import common
 from coordinator.cli.output import Column, one_line, show_json, show_rows, show_table
 from coordinator.cli.session import Session, program_name
-from coordinator.errors import BatutaError, InvalidParams
+from coordinator.errors import BatutaError
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,34 +107,6 @@ def params_of(kind: Any) -> list[Param]:
 def text_params(kind: Any) -> frozenset[str]:
     """Return the names of the parameters that take text only."""
     return frozenset(param.name for param in params_of(kind) if param.type in ("text", "text or nothing"))
-
-
-def check_params(kind: Any, params: Mapping[str, Any]) -> None:
-    """Raise InvalidParams, with a line for each fault, if ``params`` don't fit the kind's model."""
-    from pydantic import ValidationError
-
-    try:
-        kind.params.model_validate(params)
-    except ValidationError as error:
-        known = {param.name: param for param in params_of(kind)}
-        faults = [_fault(fault, known) for fault in error.errors(include_url=False)]
-        count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
-        text = "\n".join(f"  - {fault}" for fault in faults)
-        raise InvalidParams(f"{count} in the parameters of {kind.name}:\n{text}", errors=faults) from error
-
-
-def _fault(fault: Mapping[str, Any], known: Mapping[str, Param]) -> str:
-    path = ".".join(map(str, fault["loc"])) or "the parameters"
-    if fault["type"] == "extra_forbidden":
-        near = get_close_matches(path, known, n=1)
-        return f"{path}: there is no such parameter" + (f"; did you mean {near[0]!r}?" if near else "")
-    param = known.get(str(fault["loc"][0])) if fault["loc"] else None
-    meaning = f" ({param.description})" if param and param.description else ""
-    if fault["type"] == "missing":
-        return f"{path}: missing{meaning}"
-    return (
-        f"{path}: {fault['msg'].removeprefix('Value error, ')}, got {one_line(fault['input'], 60)}{meaning}"
-    )
 
 
 def _named_kind(words: list[str]) -> Any:

@@ -9,7 +9,7 @@ from typing import IO, Any, TypeVar
 import click
 
 from coordinator.cli.exits import DETACHED
-from coordinator.cli.kinds import KindCommand, check_params, text_params
+from coordinator.cli.kinds import KindCommand, text_params
 from coordinator.cli.options import Duration, common, kind_argument, read_params, timeout_option
 from coordinator.cli.output import Column, show_json, show_rows
 from coordinator.cli.session import Session, program_name
@@ -105,13 +105,14 @@ def run_command(session: Session, /, kind: str, timeout: float | None, **request
 
 
 def submit(session: Session, kind: str, *, worker: bool, **request: Any) -> Receipt:
-    """Check and send a request; say what happened on stderr.
+    """Send a request; say what happened on stderr.
 
     Raises:
         JobRejected: if the request was refused at once.
     """
-    params = read_checked(session, kind, request["pairs"], request["file"], worker=worker)
-    receipt = session.coordinator(worker=worker).submit(
+    coordinator = session.coordinator(worker=worker)
+    params = params_for(session, kind, request["pairs"], request["file"])
+    receipt = coordinator.submit(
         kind,
         params,
         key=request["key"],
@@ -121,7 +122,7 @@ def submit(session: Session, kind: str, *, worker: bool, **request: Any) -> Rece
     )
     session.job = receipt.id
     if receipt.status == "rejected":
-        raise JobRejected(f"job {receipt.id} is rejected: {'; '.join(receipt.errors)}", job=receipt.id)
+        raise JobRejected(f"job {receipt.id} is rejected", errors=list(receipt.errors))
     if receipt.status == "duplicate":
         click.echo(f"key {request['key']!r} was submitted before; this is its job", err=True)
     elif not worker:
@@ -133,17 +134,11 @@ def submit(session: Session, kind: str, *, worker: bool, **request: Any) -> Rece
 
 def show_plan(session: Session, kind: str, *, pairs: tuple[str, ...], file: IO[str] | None, **_: Any) -> None:
     """Print the steps that a request would make."""
-    params = read_checked(session, kind, pairs, file, worker=False)
-    plan = session.coordinator().plan(kind, params)
+    plan = session.coordinator().plan(kind, params_for(session, kind, pairs, file))
     show_rows(session, list(plan.steps), PLAN_COLUMNS, none="no steps")
 
 
-def read_checked(
-    session: Session, kind: str, pairs: tuple[str, ...], file: IO[str] | None, *, worker: bool
-) -> dict[str, Any]:
-    """Return the parameters, checked against the kind's model before anything is sent."""
+def params_for(session: Session, kind: str, pairs: tuple[str, ...], file: IO[str] | None) -> dict[str, Any]:
+    """Return the parameters of a request for ``kind``, as they were typed."""
     session.kind = kind
-    found = session.coordinator(worker=worker).kind(kind)
-    params = read_params(file, pairs, text_params(found))
-    check_params(found, params)
-    return params
+    return read_params(file, pairs, text_params(session.coordinator().kind(kind)))

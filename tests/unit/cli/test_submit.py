@@ -64,15 +64,20 @@ def test_pair_is_refused_when_it_has_no_equals_sign(facade, call):
     assert "key=value" in result.stderr
 
 
-def test_every_fault_is_listed_when_params_are_wrong(facade, call):
-    """All faults at once, with what the parameter means and what was probably meant."""
-    result = call("submit", "orders", "-p", "sorce=a.csv", "-p", "share=7")
+def test_every_fault_has_its_line_when_params_are_wrong(facade, call):
+    """All faults at once, and where the parameters are explained."""
+    faults = ["source: missing", "share: too large"]
+    facade.fault = errors.InvalidParams(f"they don't fit orders: {'; '.join(faults)}", errors=faults)
+    result = call("submit", "orders", "-p", "share=7")
     assert result.exit_code == 3
-    assert "source: missing (File to read.)" in result.stderr
-    assert "did you mean 'source'?" in result.stderr
-    assert "got 7 (Acceptable share of invalid rows.)" in result.stderr
+    assert result.stderr.splitlines()[:3] == [
+        "error: they don't fit orders",
+        "  - source: missing",
+        "  - share: too large",
+    ]
     assert "kinds orders" in result.stderr
-    assert facade.calls == []
+    answer = json.loads(call("submit", "orders", "-p", "share=7", "-o", "json").stdout)
+    assert answer["error"]["errors"] == faults
 
 
 def test_kind_is_corrected_when_mistyped(call):
