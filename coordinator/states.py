@@ -1,7 +1,7 @@
 """What a job is: its states, the transitions that are legal, and its records.
 
 Pure: values only, no I/O. The Lua scripts in ``state/lua`` enforce the same
-transitions; ``tests/unit/test_job.py`` keeps the two in step.
+transitions; ``tests/unit/test_states.py`` keeps the two in step.
 
     received ──► rejected
        │
@@ -73,6 +73,18 @@ class Flag:
     at_ms: int = 0  # Redis time, milliseconds since the epoch
     params_hash: str = ""  # first 16 hex digits of the sha256 of the canonical parameters
     version: str = ""  # version of the kind that judged
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What a job's checks have said so far."""
+
+    verdict: str  # valid | invalid | pending
+    flags: tuple[Flag, ...] = ()
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        return tuple(f"{flag.check}: {flag.reason}" for flag in self.flags if not flag.valid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,108 @@
+"""The composition root: the Celery application, and the one module that knows everyone.
+
+``celery -A coordinator.app worker`` and ``… flower`` use ``app``; tasks defined on
+it with ``@app.task`` are steps without more ado. The modules in
+``COORDINATOR_JOBS`` are imported by the worker, and by ``Coordinator``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Any
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from coordinator import builtin
+from coordinator.errors import SettingsError
+from coordinator.parts import Parts
+from coordinator.reconciler import ReconcilerStep
+from coordinator.settings import Settings
+
+#: What the guarantees rest on; a celeryconfig.py can tune the rest.
+DURABLE = {
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "task_acks_on_failure_or_timeout": True,
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "accept_content": ["json"],
+    "result_accept_content": ["json"],
+    "task_create_missing_queues": True,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+}
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return a Celery application on which every task is a durable step."""
+    app = Celery("batuta", task_cls="coordinator.step:Step", set_as_current=True)
+    tuned = _tuned()
+    app.conf.update({**_defaults(settings), **tuned, **DURABLE})
+    if settings.broker_url:
+        app.conf.broker_url = settings.broker_url
+        app.conf.result_backend = f"coordinator.backend:JournalBackend+{settings.redis_url}"
+    app.parts = Parts(app, settings)
+    app.steps["worker"].add(ReconcilerStep)
+    builtin.register(app)
+    app.conf.include = list(settings.jobs)
+    return app
+
+
+def load_jobs(settings: Settings) -> None:
+    """Import the modules that register kinds.
+
+    Raises:
+        SettingsError: a module of COORDINATOR_JOBS can't be imported.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for name in settings.jobs:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"COORDINATOR_JOBS: expected modules that can be imported, found no module {error.name!r}; "
+                "start in the folder that holds it, or install it"
+            ) from error
+
+
+def _defaults(settings: Settings) -> dict[str, Any]:
+    arguments: dict[str, Any] = (
+        {"x-queue-type": "quorum"} if settings.queue_type == "quorum" else {"x-max-priority": 10}
+    )
+    is_amqp = settings.broker_url.startswith(("amqp", "pyamqp"))
+    exchange = Exchange(settings.queue, type="direct")
+    return {
+        "task_default_queue": settings.queue,
+        "task_default_exchange": settings.queue,
+        "task_default_routing_key": settings.queue,
+        "task_queues": [
+            Queue(settings.queue, exchange, settings.queue, queue_arguments=arguments if is_amqp else None)
+        ],
+        "task_default_queue_type": settings.queue_type,
+        "task_queue_max_priority": 10 if settings.queue_type == "classic" and is_amqp else None,
+        "broker_transport_options": {"confirm_publish": True} if is_amqp else {},
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": True,
+        "result_expires": settings.retention_s,
+        "worker_hijack_root_logger": True,
+        "timezone": "UTC",
+    }
+
+
+def _tuned() -> dict[str, Any]:
+    """Return the settings of a ``celeryconfig.py``, where one can be imported."""
+    if importlib.util.find_spec("celeryconfig") is None:
+        return {}
+    module = importlib.import_module("celeryconfig")
+    return {
+        name: value for name, value in vars(module).items() if name.islower() and not name.startswith("_")
+    }
+
+
+app = make_app(Settings.from_env())

@@ -1,0 +1,96 @@
+"""The journal as a Celery result backend.
+
+Owns what Celery asks and says about a step's result. Invariant: the journal is
+the one truth. ``AsyncResult(step_id)`` and Flower read it, and what Celery's
+parent process finds out by itself (a hard time limit, a revoke) fails the step
+there. A step is said to have succeeded only when what follows was sent too.
+Tasks that belong to no job behave exactly as on Celery's Redis backend.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from celery import states
+from celery.backends.redis import RedisBackend
+from celery.exceptions import TimeoutError as CeleryTimeoutError
+from kombu.utils.json import loads
+
+from coordinator.errors import JobNotFound
+from coordinator.state import parse_step_id
+from coordinator.step import error_document, owner_of
+
+POLL_S = 0.1
+_STATES = {
+    "succeeded": states.SUCCESS,
+    "failed": states.FAILURE,
+    "running": states.STARTED,
+    "pending": states.PENDING,
+}
+
+
+class JournalBackend(RedisBackend):  # type: ignore[misc]
+    """Celery's Redis backend, which finds the results of steps in the journal."""
+
+    def store_result(self, task_id: str, result: Any, state: str, traceback: Any = None,
+                     request: Any = None, **kwargs: Any) -> Any:  # fmt: skip
+        """Leave the results of steps to the journal; fail those of which only Celery knows that they failed."""
+        step = self._step(task_id)
+        if step is None:
+            return super().store_result(
+                task_id, result, state, traceback=traceback, request=request, **kwargs
+            )
+        if state in (states.FAILURE, states.REVOKED) and request is not None:
+            error = result if isinstance(result, BaseException) else RuntimeError(str(result))
+            document = error_document(getattr(request, "task", "") or "", task_id, error)
+            owner = owner_of(getattr(request, "hostname", None) or "")
+            self.app.parts.state.fail(*step, document, owner=owner)
+        return result
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        step = self._step(task_id)
+        if step is None:
+            return super()._get_task_meta_for(task_id)  # type: ignore[no-any-return]
+        state = self.app.parts.state
+        try:
+            outcome, text = state.outcome(*step)
+        except JobNotFound:
+            outcome, text = "pending", None
+        meta = {"task_id": task_id, "status": _STATES[outcome], "result": None, "children": []}
+        if outcome == "succeeded":
+            meta["result"] = state.value_of_record(*step, text)
+        elif outcome == "failed":
+            error = loads(text or "{}")
+            meta["result"] = {
+                "exc_type": error["type"],
+                "exc_message": [error["message"]],
+                "exc_module": "builtins",
+            }
+            meta["traceback"] = error["traceback"]
+        return self.meta_from_decoded(meta)  # type: ignore[no-any-return]
+
+    def add_pending_result(self, result: Any, *args: Any, **kwargs: Any) -> Any:
+        """Subscribe to nothing for a step: nobody publishes there."""
+        if self._step(result.id) is None:
+            return super().add_pending_result(result, *args, **kwargs)
+        return result
+
+    def wait_for_pending(self, result: Any, timeout: float | None = None, propagate: bool = True,
+                         on_interval: Any = None, interval: float = POLL_S, **kwargs: Any) -> Any:  # fmt: skip
+        """Wait for a step by looking at the journal."""
+        if self._step(result.id) is None:
+            return super().wait_for_pending(result, timeout=timeout, propagate=propagate,
+                                            on_interval=on_interval, **kwargs)  # fmt: skip
+        ends = None if timeout is None else time.monotonic() + timeout
+        while result.state not in states.READY_STATES:
+            if ends is not None and time.monotonic() > ends:
+                raise CeleryTimeoutError(f"{result.id} did not end within {timeout:g} s")
+            if on_interval:
+                on_interval()
+            time.sleep(interval)
+        return result.maybe_throw(propagate=propagate)
+
+    @staticmethod
+    def _step(task_id: str) -> tuple[str, str] | None:
+        return parse_step_id(task_id)

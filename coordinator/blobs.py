@@ -1,0 +1,48 @@
+"""Values too large for Redis, kept as files that every host can reach, through fsspec.
+
+Owns the folder ``COORDINATOR_BLOB_URL``. Invariant: a blob's name is the hash
+of its content, so writing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from kombu.utils.json import loads
+
+from coordinator.errors import StepTooLarge
+from coordinator.settings import Settings
+
+
+def store(settings: Settings, text: str, what: str) -> str:
+    """Store JSON text and return the URL that ``fetch`` takes.
+
+    Raises:
+        StepTooLarge: there is no folder for blobs, or it can't be written.
+    """
+    size = len(text)
+    if not settings.blob_url:
+        raise StepTooLarge(
+            f"{what} is {size:,} bytes, over the limit of {settings.result_limit_bytes:,} "
+            "(COORDINATOR_RESULT_LIMIT_BYTES); return less, or set COORDINATOR_BLOB_URL to a folder "
+            "that all hosts share"
+        )
+    import fsspec
+
+    content = text.encode()
+    url = f"{settings.blob_url.rstrip('/')}/{hashlib.sha256(content).hexdigest()}.json"
+    try:
+        with fsspec.open(url, "wb", auto_mkdir=True) as file:
+            file.write(content)
+    except (OSError, ValueError, ImportError) as error:
+        raise StepTooLarge(f"{what} can't be stored under COORDINATOR_BLOB_URL: {error}") from error
+    return url
+
+
+def fetch(url: str) -> Any:
+    """Return the value that ``store`` wrote."""
+    import fsspec
+
+    with fsspec.open(url, "rb") as file:
+        return loads(file.read())

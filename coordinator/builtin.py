@@ -1,0 +1,62 @@
+"""The Celery tasks that Batuta itself runs: the gate, ``each``, and the probe.
+
+Owns their bodies and their registration. Invariant: they are steps like any
+other, so they survive what any step survives.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, Signature, group
+
+from coordinator.errors import BatutaError
+from coordinator.step import Attempt, Step
+from coordinator.validation import GATE, verdicts
+from coordinator.watermark import PROBE
+
+EACH = "coordinator.each"
+
+
+class Gate(Step):
+    """The body of a kind's checks: its result is recorded together with the flags and the verdict."""
+
+    abstract = True
+
+    def record(self, attempt: Attempt, value: Any) -> list[str]:
+        kwargs = self.request.kwargs
+        flags = verdicts(kwargs["checks"], self.request.args[0], kwargs["digest"], kwargs["version"])
+        trigger = next(part[1] for part in attempt.step.follow if part[0] == "next")
+        answer = attempt.state.decide(
+            attempt.job, attempt.step.key, attempt.number, attempt.record_of(value), trigger, flags
+        )
+        if not all(flag.valid for flag in flags.values()):
+            reasons = "; ".join(f"{flag.check}: {flag.reason}" for flag in flags.values() if not flag.valid)
+            self.parts.notifier.log(
+                f"job {attempt.job} was rejected: {reasons}", job=attempt.job, severity="warning"
+            )
+        return answer
+
+
+def register(app: Celery) -> None:
+    """Register the built-in tasks on an app."""
+
+    @app.task(name=GATE, base=Gate, shared=False)
+    def gate(answers: list[Any], checks: list[str], digest: str, version: str) -> dict[str, bool]:
+        flags = verdicts(checks, answers, digest, version)
+        return {name: flag.valid for name, flag in flags.items()}
+
+    @app.task(name=EACH, bind=True, shared=False)
+    def each(self: Step, items: Any, step: dict[str, Any]) -> list[Any]:
+        if not isinstance(items, list):
+            raise BatutaError(
+                f"each: expected a list from the step before, got {type(items).__name__}; return a list there"
+            )
+        if not items:
+            return []
+        signature = Signature.from_dict(step)
+        return self.replace(group(signature.clone((item,)) for item in items))  # type: ignore[no-any-return]
+
+    @app.task(name=PROBE, bind=True, shared=False, ignore_result=True)
+    def probe(self: Step, queue: str, sent_ms: int) -> None:
+        self.parts.state.note_probe(queue, sent_ms)

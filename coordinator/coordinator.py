@@ -1,0 +1,313 @@
+"""``Coordinator``: the façade. Thin: it validates, asks the state manager, and lets the outbox send.
+
+Owns the order in which the collaborators are called. Invariant: a job is
+recorded before anything of it is sent. Its collaborators are the dispatcher
+(RabbitMQ), the state manager (Redis) and the notifier (alerts), each swappable.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Celery
+from kombu.utils.json import dumps
+
+from coordinator import registry, validation
+from coordinator.app import app, load_jobs
+from coordinator.compiler import compile_canvas
+from coordinator.doctor import Finding, findings
+from coordinator.errors import (
+    AmbiguousId,
+    InvalidParams,
+    InvalidRequest,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    JobRejected,
+    WaitTimeout,
+)
+from coordinator.outbox import FRONTIER
+from coordinator.parts import Parts
+from coordinator.plan import Plan
+from coordinator.registry import Kind
+from coordinator.settings import Settings
+from coordinator.states import Event, JobStatus, Receipt, State, StepStatus
+
+#: The kind of a job that was launched from a canvas.
+CANVAS = "canvas"
+DEFAULT_KIND = "process_data"
+#: How long a wait goes without a look of its own at the state, should the word that a job ended be lost.
+LOOK_S = 2.0
+
+
+class Coordinator:
+    """Submits jobs, follows them and steers them. Safe to share between threads.
+
+    Connects when first used; every method raises ``BrokerUnreachable`` or ``StateUnreachable`` where it can't.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._state = parts.state
+        self.settings = parts.settings
+        self.app = parts.app
+
+    @classmethod
+    def from_settings(cls, settings: Settings | None = None, celery_app: Celery = app) -> Coordinator:
+        """Return a coordinator for the settings given, or for those of the environment.
+
+        Args:
+            settings: where the parts are; those that the app was made with if None.
+            celery_app: the Celery application that publishes.
+
+        Raises:
+            SettingsError: the environment can't be used, or a module of COORDINATOR_JOBS can't be imported.
+        """
+        parts = celery_app.parts if settings in (None, celery_app.parts.settings) else Parts(celery_app, settings)
+        load_jobs(parts.settings)
+        return cls(parts)
+
+    # -- kinds --------------------------------------------------------------
+
+    def kinds(self) -> list[str]:
+        return registry.kinds()
+
+    def kind(self, name: str) -> Kind:
+        return registry.kind(name)
+
+    def plan(self, kind: str, params: Mapping[str, Any]) -> Plan:
+        """Return what would run, without running it.
+
+        Raises:
+            UnknownKind, InvalidParams, UnsupportedCanvas.
+        """
+        return validation.validate(registry.kind(kind), dict(params)).plan
+
+    # -- submit -------------------------------------------------------------
+
+    def submit(
+        self,
+        kind: str,
+        params: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        deadline_s: float | None = None,
+    ) -> Receipt:
+        """Submit a job. Idempotent with a key: the same key makes one job.
+
+        Args:
+            kind: a registered kind.
+            params: its parameters: JSON values.
+            key: the idempotency key; where it is plain text it is the job's id.
+            queue: where its steps go; the default queue if None.
+            priority: 0 to 9, 9 first.
+            deadline_s: seconds from now after which the job fails.
+
+        Returns:
+            a receipt whose status is ``accepted``, ``duplicate``, or ``rejected`` with the reasons in ``errors``.
+
+        Raises:
+            UnknownKind, UnsupportedCanvas, InvalidRequest.
+        """
+        known = registry.kind(kind)
+        job = validation.job_id_for(kind, key)
+        options = {
+            name: value for name, value in (("queue", queue), ("priority", priority)) if value is not None
+        }
+        try:
+            valid = validation.validate(known, dict(params), options)
+        except InvalidParams as error:
+            return self._reject(job, known, params, error.facts["errors"])
+        state = State.RECEIVED if known.checks else State.PROCESSING
+        fields = self._fields(kind, known.version, valid.plan, valid.params, valid.params_hash, state)
+        return self._accept(
+            job, kind, state, fields, plan=valid.plan, flags=valid.flags, deadline_s=deadline_s
+        )
+
+    def launch(self, canvas: Any, *, key: str | None = None, deadline_s: float | None = None) -> str:
+        """Make a job of a Celery canvas; returns its id. Idempotent with a key.
+
+        Raises:
+            UnsupportedCanvas: naming the signature that can't be kept.
+        """
+        plan = compile_canvas(canvas)
+        job = validation.job_id_for(CANVAS, key)
+        params = {"canvas": str(canvas)}
+        fields = self._fields(CANVAS, "", plan, params, validation.hash_of(params), State.PROCESSING)
+        return self._accept(job, CANVAS, State.PROCESSING, fields, plan=plan, deadline_s=deadline_s).id
+
+    def process_request(self, request: Any) -> dict[str, Any]:
+        """Take a request: ``{"id": …, "kind": …, "params": …}``; id and kind may be left out.
+
+        Returns:
+            ``{"status": "accepted", "message": "Processing started", "id": …}``, or, when invalid, after an alert,
+            ``{"status": "error", "message": "Validation failed", "errors": […], "id": …}``.
+        """
+        if not isinstance(request, Mapping):
+            return _refused([f"expected a JSON object, got {type(request).__name__}"], None)
+        unknown = sorted(set(map(str, request)) - {"id", "kind", "params"})
+        if unknown:
+            return _refused([f"unknown member {name!r}; expected id, kind and params" for name in unknown],
+                            request.get("id"))  # fmt: skip
+        try:
+            receipt = self.submit(str(request.get("kind") or DEFAULT_KIND), request.get("params") or {},
+                                  key=request.get("id"))  # fmt: skip
+        except InvalidRequest as error:
+            self._parts.notifier.send_alert(f"a request was refused: {error}", severity="warning")
+            return _refused([str(error)], request.get("id"))
+        validated = self._state.get_validation_status(receipt.id)
+        if validated.verdict == "invalid":
+            return _refused(list(receipt.errors or validated.errors), receipt.id)
+        return {"status": "accepted", "message": "Processing started", "id": receipt.id}
+
+    # -- follow -------------------------------------------------------------
+
+    def status(self, job: str) -> JobStatus:
+        return self._state.status(job)
+
+    def jobs(self, state: str | None = None, kind: str | None = None, limit: int = 100) -> list[JobStatus]:
+        return self._state.jobs(state, kind, limit)
+
+    def steps(self, job: str, *, limit: int | None = None) -> list[StepStatus]:
+        found = self._state.steps(job)
+        return list(found) if limit is None else [step for step, _ in zip(found, range(limit), strict=False)]
+
+    def events(self, job: str, after: str = "0") -> list[Event]:
+        self._state.state(job)
+        return self._state.events(job, after)
+
+    def alerts(self, limit: int = 100) -> list[dict[str, Any]]:
+        return self._state.alerts(limit)
+
+    def resolve(self, prefix: str) -> str:
+        """Return the one job id that starts with ``prefix``.
+
+        Raises:
+            JobNotFound, AmbiguousId: listing some of the ids.
+        """
+        found = self._state.ids(prefix)
+        if not found:
+            raise JobNotFound(
+                f"no job's id starts with {prefix!r}; `list` shows those that exist", job=prefix
+            )
+        if len(found) > 1:
+            shown = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
+            raise AmbiguousId(
+                f"several jobs' ids start with {prefix!r}: {shown}; give more of it", job=prefix
+            )
+        return found[0]
+
+    def result(self, job: str) -> Any:
+        """Return a job's result, without waiting.
+
+        Raises:
+            JobFailed, JobRejected, JobCancelled, JobNotFound, or WaitTimeout where it has not ended.
+        """
+        status = self._state.status(job)
+        if status.state == State.SUCCEEDED:
+            return self._state.result(job)
+        if status.state == State.FAILED:
+            error = status.error or {}
+            message = f"job {job} failed at {error.get('step') or 'its deadline'}: {error.get('message')}"
+            raise JobFailed(message, job=job, error=error)
+        if status.state == State.REJECTED:
+            raise JobRejected(f"job {job} was rejected: {status.reason}", job=job)
+        if status.state == State.CANCELLED:
+            raise JobCancelled(f"job {job} was cancelled: {status.reason or 'no reason given'}", job=job)
+        raise WaitTimeout(
+            f"job {job} is {status.state}; it has no result yet", job=job, state=str(status.state)
+        )
+
+    def wait(self, job: str, timeout_s: float | None = None) -> Any:
+        """Wait until a job has ended and return its result: one subscription, however many steps it has.
+
+        Raises:
+            as ``result``; WaitTimeout after ``timeout_s``, while the job goes on.
+        """
+        ends = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._state.ending(job) as ending:
+            while not self._state.state(job).is_terminal:
+                left = LOOK_S if ends is None else min(LOOK_S, ends - time.monotonic())
+                if left <= 0:
+                    raise WaitTimeout(f"job {job} did not end within {timeout_s:g} s; it goes on", job=job)
+                ending.get_message(ignore_subscribe_messages=True, timeout=left)
+        return self.result(job)
+
+    # -- steer --------------------------------------------------------------
+
+    def cancel(self, job: str, reason: str = "") -> JobStatus:
+        """Cancel a job: nothing of it starts from now on; needs no worker alive."""
+        self._state.cancel(job, reason)
+        return self._state.status(job)
+
+    def pause(self, job: str) -> JobStatus:
+        """Pause a job: running steps finish, none starts."""
+        self._state.pause(job)
+        return self._state.status(job)
+
+    def resume(self, job: str) -> JobStatus:
+        """Let a paused job go on."""
+        self._state.resume(job)
+        self._parts.outbox.send_again(job, FRONTIER)
+        return self._state.status(job)
+
+    def retry(self, job: str) -> JobStatus:
+        """Let a failed or cancelled job go on from what is recorded."""
+        self._state.retry(job)
+        self._parts.outbox.send_again(job, FRONTIER)
+        return self._state.status(job)
+
+    def findings(self) -> list[Finding]:
+        """Check broker, Redis, settings and workers; each finding says what to do."""
+        return findings(self._parts)
+
+    # -- private ------------------------------------------------------------
+
+    def _fields(
+        self, kind: str, version: str, plan: Plan, params: Any, params_hash: str, state: State
+    ) -> dict[str, Any]:
+        receipt = {"receipt": params_hash} if state == State.PROCESSING else {}
+        return {
+            "kind": kind,
+            "version": version,
+            "total": len(plan.steps),
+            "params": dumps(params),
+            "params_hash": params_hash,
+            **receipt,
+        }
+
+    def _accept(
+        self, job: str, kind: str, state: State, fields: dict[str, Any], *, plan: Plan, deadline_s: float | None,
+        flags: Any = None,
+    ) -> Receipt:  # fmt: skip
+        deadline_ms = None if deadline_s is None else round(deadline_s * 1000)
+        answer = self._state.submit(job, state, fields, plan=plan, flags=flags, deadline_ms=deadline_ms)
+        if answer[0] == "duplicate":
+            return self._duplicate(job, kind, answer)
+        self._parts.outbox.send(job, [plan.root_trigger])
+        return Receipt(job, "accepted")
+
+    def _reject(self, job: str, kind: Kind, params: Mapping[str, Any], errors: list[str]) -> Receipt:
+        flags = validation.rejected_flags(kind, dict(params), errors)
+        fields = {"kind": kind.name, "version": kind.version, "total": 0, "params": dumps(params)}
+        reason = "; ".join(errors)
+        answer = self._state.submit(job, State.REJECTED, fields, flags=flags, reason=reason)
+        if answer[0] == "duplicate":
+            return self._duplicate(job, kind.name, answer)
+        self._parts.notifier.log(f"job {job} was rejected: {reason}", job=job, severity="warning")
+        return Receipt(job, "rejected", tuple(errors))
+
+    def _duplicate(self, job: str, kind: str, answer: list[str]) -> Receipt:
+        if answer[2] != kind:
+            raise InvalidRequest(
+                f"the key {job!r} is taken by a job of kind {answer[2]}; use another key for {kind}", job=job
+            )
+        return Receipt(job, "duplicate")
+
+
+def _refused(errors: list[str], job: Any) -> dict[str, Any]:
+    return {"status": "error", "message": "Validation failed", "errors": errors, "id": job}

@@ -1,0 +1,198 @@
+"""``TaskDispatcher``: steps become Celery messages, published in bulk, confirmed once.
+
+Owns the connection that publishes. Invariant: ``send`` returns only after the
+broker has confirmed every message; a message says nothing that the plan
+doesn't. Celery's protocol, routing, serializer and publish signals are kept.
+Each thread and each process has its own connection. What to send, and taking it
+off the outbox afterwards, is ``outbox.py``'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from celery import Celery
+
+from coordinator.errors import BrokerUnreachable
+from coordinator.plan import PlannedStep
+from coordinator.settings import redacted
+from coordinator.state.keys import step_id
+
+HEADER = "batuta"
+#: Messages on their way at once: bounds the memory of a large header.
+SEND_AT_ONCE = 500
+CONFIRM_TIMEOUT_S = 30.0
+ATTEMPTS = 4
+
+logger = logging.getLogger(__name__)
+
+
+class TaskDispatcher:
+    """Publishes work to the broker. Safe to share between threads and across a fork."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._local = threading.local()
+
+    def send(self, job: str, steps: Sequence[PlannedStep], retries: Mapping[str, int] | None = None) -> None:
+        """Publish one message for each step, and wait until the broker has confirmed them all.
+
+        Args:
+            job: the job that the steps belong to.
+            steps: what to send; sending a step again is harmless.
+            retries: how often a step has been retried, by key.
+
+        Raises:
+            BrokerUnreachable: after a few tries; some of the messages may have arrived.
+        """
+        for start in range(0, len(steps), SEND_AT_ONCE):
+            part = steps[start : start + SEND_AT_ONCE]
+            self._publish([self._step_message(job, step, (retries or {}).get(step.key, 0)) for step in part])
+
+    def dispatch_task(self, name: str, payload: Mapping[str, Any], *, queue: str | None = None) -> str:
+        """Publish one task that belongs to no job, confirmed; returns its id.
+
+        Args:
+            name: the Celery task's name.
+            payload: its keyword arguments.
+        """
+        task_id = str(uuid.uuid4())
+        options = {"queue": queue} if queue else {}
+        self._publish([(name, {"task_id": task_id, "kwargs": dict(payload)}, options)])
+        return task_id
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        line = self._local.__dict__.pop("line", None)
+        if line is not None:
+            line.close()
+
+    def _step_message(
+        self, job: str, step: PlannedStep, retries: int
+    ) -> tuple[str, dict[str, Any], dict[str, Any]]:
+        options = dict(step.options or {})
+        header = {
+            "job": job,
+            "key": step.key,
+            "take": step.after if step.takes else "",
+            "follow": step.follow,
+            "phase": step.phase,
+        }
+        message = {
+            "task_id": step_id(job, step.key, step.label),
+            "args": step.args,
+            "kwargs": step.kwargs or {},
+            "root_id": job,
+            "retries": retries,
+            **{name: options.pop(name) for name in _MESSAGE_OPTIONS if name in options},
+        }
+        options.pop("countdown", None)
+        return step.task, message, {**options, "headers": {HEADER: header}}
+
+    def _publish(self, messages: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                line = self._line()
+                for name, message, options in messages:
+                    line.publish(name, message, options)
+                line.confirm()
+                return
+            except self._errors() as error:
+                self.close()
+                if attempt == ATTEMPTS:
+                    url = redacted(self._app.conf.broker_url or "")
+                    raise BrokerUnreachable(
+                        f"the broker at {url} can't be used: {error or type(error).__name__}; "
+                        "is it running, and BROKER_URL right?"
+                    ) from error
+                logger.warning("publish-retried", extra={"attempt": attempt, "error": str(error)})
+                time.sleep(min(0.1 * 4 ** (attempt - 1), 2.0))
+
+    def _errors(self) -> tuple[type[BaseException], ...]:
+        transport = self._app.connection_for_write().transport
+        errors: tuple[type[BaseException], ...] = transport.connection_errors + transport.channel_errors
+        return (*errors, OSError, _Returned)
+
+    def _line(self) -> _Line:
+        line: _Line | None = self._local.__dict__.get("line")
+        if line is None or line.pid != os.getpid():
+            line = self._local.line = _Line(self._app)
+        return line
+
+
+class _Returned(Exception):
+    """The broker found no queue for a message."""
+
+
+class _Line:
+    """One connection, its channel, and what is still unconfirmed on it."""
+
+    def __init__(self, app: Celery) -> None:
+        self.pid = os.getpid()
+        self._amqp = app.amqp
+        self._connection = app.connection_for_write()
+        # Confirms are counted by hand: waiting for each by itself is ten times slower.
+        self._connection.transport_options = {**self._connection.transport_options, "confirm_publish": False}
+        self._connection.ensure_connection(max_retries=1, timeout=5)
+        self._channel = self._connection.channel()
+        self._is_amqp = self._connection.transport.driver_type == "amqp"
+        self._sent = 0
+        self._unconfirmed: set[int] = set()  # delivery tags
+        self._fault: Exception | None = None
+        if self._is_amqp:
+            self._channel.confirm_select()
+            self._channel.events["basic_ack"].add(self._on_ack)
+            self._channel.events["basic_nack"].add(self._on_nack)
+            self._channel.events["basic_return"].add(self._on_return)
+        self._producer = app.amqp.Producer(self._channel)
+
+    def publish(self, name: str, message: dict[str, Any], options: dict[str, Any]) -> None:
+        if self._is_amqp:
+            options = {**options, "mandatory": True}
+        elif options.get("priority") is not None:
+            options = {**options, "priority": 9 - options["priority"]}  # on Redis 0 is the most urgent
+        body = self._amqp.create_task_message(name=name, **message)
+        self._amqp.send_task_message(self._producer, name, body, retry=False, **options)
+        self._sent += 1
+        self._unconfirmed.add(self._sent)
+
+    def confirm(self) -> None:
+        """Wait until the broker has taken everything that was published."""
+        if not self._is_amqp:  # other transports answer each publish
+            self._unconfirmed.clear()
+            return
+        ends = time.monotonic() + CONFIRM_TIMEOUT_S
+        while self._unconfirmed and self._fault is None:
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(
+                    f"no confirm within {CONFIRM_TIMEOUT_S:g} s; the broker may be blocked by a memory or disk alarm"
+                )
+            self._connection.drain_events(timeout=left)
+        if self._fault is not None:
+            raise self._fault
+
+    def close(self) -> None:
+        if self.pid == os.getpid():
+            self._connection.release()
+
+    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
+        if multiple:
+            self._unconfirmed = {tag for tag in self._unconfirmed if tag > delivery_tag}
+        else:
+            self._unconfirmed.discard(delivery_tag)
+
+    def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
+        self._fault = OSError(f"the broker refused message {delivery_tag}")
+
+    def _on_return(self, *_returned: object) -> None:
+        self._fault = _Returned("no queue took the message; it is declared again")
+
+
+_MESSAGE_OPTIONS = ("time_limit", "soft_time_limit", "expires", "shadow")

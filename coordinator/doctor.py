@@ -1,0 +1,89 @@
+"""Check broker, Redis, settings and workers: each finding says what to do.
+
+Owns the checks behind ``manage.py doctor``. Invariant: it changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from coordinator.errors import BatutaError
+from coordinator.parts import Parts
+from coordinator.settings import redacted
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    name: str
+    level: str  # ok | warn | error
+    found: str
+    advice: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.level == "ok"
+
+
+def findings(parts: Parts) -> list[Finding]:
+    """Run every check; one that can't reach its part says so instead of raising."""
+    found: list[Finding] = []
+    for check in (_redis, _broker, _workers):
+        found += list(_guarded(check, parts))
+    return found
+
+
+def _guarded(check: Callable[[Parts], Iterator[Finding]], parts: Parts) -> Iterator[Finding]:
+    try:
+        yield from check(parts)
+    except (BatutaError, RedisError, OSError) as error:
+        yield Finding(check.__name__.strip("_"), "error", str(error), "see above; nothing works without it")
+
+
+def _redis(parts: Parts) -> Iterator[Finding]:
+    client = parts.state.client
+    server: dict[str, Any] = client.info()  # type: ignore[assignment]
+    version = server.get("valkey_version") or server["redis_version"]
+    major = int(str(version).partition(".")[0])
+    yield Finding(
+        "redis", "ok" if major >= 7 else "error", f"version {version} at {redacted(parts.settings.redis_url)}",
+        "" if major >= 7 else "use Redis 7 or newer, or Valkey",
+    )  # fmt: skip
+    aof = server.get("aof_enabled") == 1
+    yield Finding(
+        "persistence", "ok" if aof else "warn", "append-only file on" if aof else "append-only file off",
+        "" if aof else "set appendonly yes: without it a restart of Redis forgets its last jobs",
+    )  # fmt: skip
+    policy = server.get("maxmemory_policy", "noeviction")
+    kept = policy == "noeviction" or not server.get("maxmemory")
+    yield Finding(
+        "eviction", "ok" if kept else "error", f"maxmemory-policy {policy}",
+        "" if kept else "set maxmemory-policy noeviction: an evicted key is a lost job",
+    )  # fmt: skip
+
+
+def _broker(parts: Parts) -> Iterator[Finding]:
+    with parts.app.connection_for_write() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, timeout=5)
+        except Exception as error:  # kombu raises whatever its transport does
+            yield Finding(
+                "broker", "error", f"{redacted(parts.settings.broker_url)}: {error or type(error).__name__}",
+                "start it, or correct BROKER_URL",
+            )  # fmt: skip
+            return
+        yield Finding("broker", "ok", redacted(parts.settings.broker_url))
+
+
+def _workers(parts: Parts) -> Iterator[Finding]:
+    answers = parts.app.control.ping(timeout=1.0)
+    names = sorted(name for answer in answers for name in answer)
+    yield Finding(
+        "workers", "ok" if names else "warn", ", ".join(names) or "none answered",
+        "" if names else "start one with `manage.py worker`; jobs wait until then",
+    )  # fmt: skip

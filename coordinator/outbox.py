@@ -1,0 +1,73 @@
+"""Send what a trigger names, then take it off the outbox.
+
+Owns the way from a trigger to messages. Invariant: an outbox entry goes only
+after the broker has confirmed all of its messages, so a crash at any place
+leaves an entry that somebody else sends. First dispatch, crash recovery, retry
+and resume all end here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coordinator.dispatcher import SEND_AT_ONCE, TaskDispatcher
+from coordinator.errors import JobNotFound
+from coordinator.plan import Plan, PlannedStep, prefix_of
+from coordinator.state import StateManager
+
+#: The trigger that names whatever is ready and not recorded.
+FRONTIER = "*"
+
+
+class Outbox:
+    """Joins the state manager and the dispatcher."""
+
+    def __init__(self, state: StateManager, dispatcher: TaskDispatcher) -> None:
+        self._state = state
+        self._dispatcher = dispatcher
+
+    def send(self, job: str, triggers: Sequence[str]) -> int:
+        """Send what the triggers name; returns the number of messages."""
+        count = 0
+        for trigger in triggers:
+            steps = self._state.plan(job, prefix_of(trigger)).sent_by(trigger)
+            count += self._deliver(job, trigger, steps)
+        return count
+
+    def send_again(self, job: str, trigger: str) -> int:
+        """Send what a trigger names and is neither recorded nor running: for whoever finds an entry that was left.
+
+        Returns the number of messages.
+        """
+        try:
+            plan = self._state.plan(job, prefix_of(trigger))
+        except JobNotFound:  # the job is kept no longer
+            self._state.sent(job, [trigger])
+            return 0
+        return self._deliver(job, trigger, self._open_steps(job, trigger, plan))
+
+    def frontier(self, job: str) -> list[PlannedStep]:
+        """Return the steps that are ready, not recorded, not running and not waiting for a timer."""
+        return self._open_steps(job, FRONTIER, self._state.plan(job))
+
+    def _deliver(self, job: str, trigger: str, steps: Sequence[PlannedStep]) -> int:
+        retries = self._state.retries(job) if trigger.startswith("=") or trigger == FRONTIER else {}
+        for start in range(0, len(steps), SEND_AT_ONCE):
+            if start:
+                self._state.touch(job, trigger)
+            self._dispatcher.send(job, steps[start : start + SEND_AT_ONCE], retries)
+        self._state.sent(job, [trigger])
+        return len(steps)
+
+    def _open_steps(self, job: str, trigger: str, plan: Plan) -> list[PlannedStep]:
+        recorded = self._state.recorded(job)
+        busy = self._state.busy(job)
+        if trigger == FRONTIER:
+            fragments = self._state.fragments(job)
+            if plan.is_complete(recorded):
+                self._state.complete(job)
+            steps = plan.frontier(recorded, fragments)
+        else:
+            fragments = {}
+            steps = plan.sent_by(trigger)
+        return [s for s in steps if s.key not in recorded and s.key not in busy and s.key not in fragments]

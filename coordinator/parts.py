@@ -1,0 +1,38 @@
+"""The collaborators of one Celery app, made once and shared by all who run on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from celery import Celery
+
+from coordinator.dispatcher import TaskDispatcher
+from coordinator.notifier import Notifier
+from coordinator.outbox import Outbox
+from coordinator.settings import Settings
+from coordinator.state import StateManager
+
+
+@dataclass(frozen=True)
+class Parts:
+    """State manager, dispatcher, outbox and notifier. Nothing connects before it is used."""
+
+    app: Celery
+    settings: Settings
+
+    @cached_property
+    def state(self) -> StateManager:
+        return StateManager(self.settings)
+
+    @cached_property
+    def dispatcher(self) -> TaskDispatcher:
+        return TaskDispatcher(self.app)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        return Outbox(self.state, self.dispatcher)
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        return Notifier(self.state)

@@ -1,0 +1,180 @@
+"""Turn a Celery canvas into a plan: steps, and what follows each. Pure.
+
+Owns the compile from chain, group and chord, nested in each other, to a flat
+list of steps; the frontier; and the shape of the result. Invariant: what a
+step's message says is a function of the plan alone, so sending a step again
+never says anything new. Never touches Redis or a broker.
+
+A *shape* is where a value comes from: a step's key, or a list of shapes.
+A *trigger* names what has become ready to be sent: "^" the first steps, "3"
+what follows step 3, "j0" what follows join 0, "=3" step 3 itself. A step that
+puts a canvas in its place (key "5") has a plan of its own whose keys start
+with "5/".
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from kombu.utils.json import dumps, loads
+
+Shape = str | list["Shape"]  # type: ignore[misc]
+Follow = tuple[tuple[Any, ...], ...]
+
+PHASE_CHECK = "check"
+PHASE_WORK = "work"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One step: a task, its own arguments, what it waits on and what follows it."""
+
+    key: str  # unique in its job: "3", or "5/3" inside the plan of step 5
+    task: str  # name of the Celery task
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] | None = None
+    after: str | None = None  # the trigger that makes it ready; None: ready at once
+    takes: bool = False  # whether the value of ``after`` goes before its own arguments
+    follow: Follow = ()  # ("join", key, size) | ("up", key, shape) | ("next", trigger) | ("end",)
+    options: Mapping[str, Any] | None = None  # queue, priority, time limits …
+    index: int | None = None  # its place in a header, for its id
+    phase: str = PHASE_WORK
+
+    @property
+    def label(self) -> str:
+        """The readable end of the step's id: ``clean`` or ``clean[17]``."""
+        name = self.task.rpartition(".")[2]
+        return name if self.index is None else f"{name}[{self.index}]"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compiled canvas. Immutable; stored once per job."""
+
+    steps: tuple[PlannedStep, ...]
+    joins: Mapping[str, Shape]  # join key -> shape of the list it makes
+    result: Shape  # where the value of the whole comes from
+    prefix: str = ""  # "" for a job's own plan, "5/" for that of step 5
+
+    @cached_property
+    def by_key(self) -> dict[str, PlannedStep]:
+        return {step.key: step for step in self.steps}
+
+    @cached_property
+    def _following(self) -> dict[str | None, list[PlannedStep]]:
+        following: dict[str | None, list[PlannedStep]] = {}
+        for step in self.steps:
+            following.setdefault(step.after, []).append(step)
+        return following
+
+    def sent_by(self, trigger: str) -> list[PlannedStep]:
+        """Return the steps that ``trigger`` makes ready."""
+        if trigger.startswith("="):
+            step = self.by_key.get(trigger[1:])
+            return [step] if step else []
+        return self._following.get(None if trigger.endswith("^") else trigger, [])
+
+    @cached_property
+    def root_trigger(self) -> str:
+        return f"{self.prefix}^"
+
+    def is_ready(self, trigger: str | None, recorded: Collection[str]) -> bool:
+        """Whether what ``trigger`` names has come about, given the keys that are recorded."""
+        if trigger is None:
+            return True
+        return all(key in recorded for key in leaves(self.joins.get(trigger, trigger)))
+
+    def is_complete(self, recorded: Collection[str]) -> bool:
+        """Whether the value of the whole is recorded."""
+        return all(key in recorded for key in leaves(self.result))
+
+    def frontier(
+        self, recorded: Collection[str], fragments: Mapping[str, Plan] | None = None
+    ) -> list[PlannedStep]:
+        """Return the steps that are ready and not recorded: what must be sent now.
+
+        Args:
+            recorded: keys of the steps whose result is in the journal.
+            fragments: the plans of steps that put a canvas in their place, by key.
+        """
+        fragments = fragments or {}
+        ready = {t: self.is_ready(t, recorded) for t in self._following}
+        found: list[PlannedStep] = []
+        for step in self.steps:
+            if step.key in recorded or not ready[step.after]:
+                continue
+            if step.key in fragments:
+                found += fragments[step.key].frontier(recorded, fragments)
+            else:
+                found.append(step)
+        return found
+
+    def dumps(self) -> bytes:
+        """Return the plan as compressed JSON."""
+        document = {
+            "prefix": self.prefix,
+            "joins": dict(self.joins),
+            "result": self.result,
+            "steps": [_packed(step) for step in self.steps],
+        }
+        return zlib.compress(dumps(document).encode(), 6)
+
+    @classmethod
+    def loads(cls, blob: bytes) -> Plan:
+        """Read what ``dumps`` wrote."""
+        document = loads(zlib.decompress(blob))
+        return cls(
+            steps=tuple(_unpacked(row) for row in document["steps"]),
+            joins=document["joins"],
+            result=document["result"],
+            prefix=document["prefix"],
+        )
+
+
+def leaves(shape: Shape) -> Iterator[str]:
+    """Yield the keys of the steps that a shape is made of, in order."""
+    if isinstance(shape, str):
+        yield shape
+    else:
+        for part in shape:
+            yield from leaves(part)
+
+
+def filled(shape: Shape, values: Mapping[str, Any]) -> Any:
+    """Return the value of ``shape``, given the values of its leaves."""
+    if isinstance(shape, str):
+        return values[shape]
+    return [filled(part, values) for part in shape]
+
+
+def prefix_of(key: str) -> str:
+    """Return the prefix of the plan that a key or trigger belongs to: ``5/`` for ``5/j0``, ``=5/3``."""
+    head, slash, _ = key.lstrip("=").rpartition("/")
+    return head + slash
+
+
+def _packed(step: PlannedStep) -> list[Any]:
+    return [
+        step.key, step.task, step.args, step.kwargs or {}, step.after, step.takes,
+        step.follow, step.options or {}, step.index, step.phase,
+    ]  # fmt: skip
+
+
+def _unpacked(row: list[Any]) -> PlannedStep:
+    key, task, args, kwargs, after, takes, follow, options, index, phase = row
+    return PlannedStep(
+        key,
+        task,
+        tuple(args),
+        kwargs,
+        after,
+        takes,
+        tuple(tuple(part) for part in follow),
+        options,
+        index,
+        phase,
+    )

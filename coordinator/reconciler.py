@@ -1,0 +1,171 @@
+"""Find what was lost and send it again; runs in a thread of every worker.
+
+Owns repair. Invariants: one worker reconciles at a time (a lease in Redis);
+*lost* never means *slow*: a step that was sent is taken for lost only when a
+probe, put into its queue after the step, came back and the step had still not
+begun. The event loop is never used: this thread has its own connections.
+Each tick: renew the leases of this worker's running steps; then, in the one
+that reconciles: timers that are due, leases that ran out, outbox entries that
+were left, and jobs that have been quiet.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+from celery import bootsteps
+from celery.worker import state as worker_state
+
+from coordinator.errors import BatutaError, JobNotFound
+from coordinator.parts import Parts
+from coordinator.state import parse_step_id
+from coordinator.step import owner_of
+from coordinator.watermark import Watermark
+
+logger = logging.getLogger(__name__)
+
+#: Looked at in one tick, in each shard.
+AT_ONCE = 200
+#: A quiet job is looked at again after twice the time, up to this.
+LONGEST_BACK_OFF_S = 60.0
+
+
+class Reconciler:
+    """Renews this worker's leases and, while it is the one, repairs all jobs."""
+
+    def __init__(self, parts: Parts, hostname: str) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._state = parts.state
+        self._owner = owner_of(hostname)
+        self._watermark = Watermark(parts)
+        self._looks: dict[str, tuple[float, float]] = {}  # job -> (next look, monotonic; back-off, s)
+
+    def tick(self) -> None:
+        """Do one round."""
+        self.renew_running()
+        if self._is_the_one():
+            for shard in self._state.shards:
+                self.fire_timers(shard)
+                self.take_back_leases(shard)
+                self.send_left_entries(shard)
+                self.look_at_quiet_jobs(shard)
+
+    def renew_running(self) -> None:
+        """Lengthen the leases of the steps that this worker has been running for a while."""
+        long_ago = time.time() - self._settings.lease_s / 3
+        for request in list(worker_state.active_requests):
+            step = parse_step_id(request.id)
+            if step and request.time_start and request.time_start < long_ago:
+                self._state.renew(*step, self._owner)
+
+    def fire_timers(self, shard: int) -> None:
+        """Send the steps whose retry is due, and fail the jobs whose deadline has passed."""
+        for entry in self._state.due(shard, AT_ONCE):
+            self._send(*_split(entry))
+
+    def take_back_leases(self, shard: int) -> None:
+        """Send the steps again whose worker has not renewed their lease."""
+        for member in self._range(shard, "leases", self._state.now_ms()):
+            job, key = _split(member)
+            if self._state.release(job, key, "expired") == "released":
+                self._send(job, f"={key}")
+
+    def send_left_entries(self, shard: int) -> None:
+        """Send the outbox entries that whoever noted them did not live to send."""
+        left_since = self._state.now_ms() - int(self._settings.lease_s * 500)
+        for member in self._range(shard, "outbox", left_since):
+            self._send(*_split(member))
+
+    def look_at_quiet_jobs(self, shard: int) -> None:
+        """Send the steps again whose message was lost."""
+        quiet_since = self._state.now_ms() - int(self._settings.quiet_s * 1000)
+        now = time.monotonic()
+        quiet = self._range(shard, "active", quiet_since)
+        for job in quiet:
+            next_look, back_off = self._looks.get(job, (0.0, self._settings.quiet_s))
+            if now < next_look:
+                continue
+            try:
+                is_repaired = self._watermark.repair(job)
+            except JobNotFound:
+                continue
+            if is_repaired is not None:  # None: still finding out
+                back_off = min(back_off * 2, LONGEST_BACK_OFF_S)
+                self._looks[job] = (now + back_off, back_off)
+        if not shard:
+            self._looks = {
+                job: look for job, look in self._looks.items() if look[0] > now - 2 * LONGEST_BACK_OFF_S
+            }
+
+    def _send(self, job: str, trigger: str) -> None:
+        try:
+            if trigger == "!deadline":
+                if self._state.fail_deadline(job, "the job did not end before its deadline"):
+                    self._parts.notifier.log(f"job {job} missed its deadline", job=job)
+                return
+            count = self._parts.outbox.send_again(job, trigger)
+        except JobNotFound:
+            return
+        if count:
+            self._state.note_event(job, "redriven", trigger, f"{count} messages")
+
+    def _range(self, shard: int, index: str, until_ms: int) -> list[str]:
+        key = self._state.keys.index(shard, index)
+        return [
+            m.decode() for m in self._state.client.zrangebyscore(key, "-inf", until_ms, start=0, num=AT_ONCE)
+        ]
+
+    def _is_the_one(self) -> bool:
+        client, key = self._state.client, self._state.keys.reconciler
+        life_ms = int(max(5.0, 5 * self._settings.tick_s) * 1000)
+        if client.set(key, self._owner, nx=True, px=life_ms):
+            return True
+        if client.get(key) == self._owner.encode():
+            client.pexpire(key, life_ms)
+            return True
+        return False
+
+
+class ReconcilerStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Runs the reconciler in a thread of the worker's parent process."""
+
+    requires = {"celery.worker.components:Pool"}
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, worker: Any) -> None:
+        parts: Parts = worker.app.parts
+        self._thread = threading.Thread(
+            target=self._run, args=(parts, worker.hostname), name="reconciler", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, worker: Any) -> None:
+        self._ending.set()
+        if self._thread:
+            self._thread.join(timeout=5)
+
+    def terminate(self, worker: Any) -> None:
+        self._ending.set()
+
+    def _run(self, parts: Parts, hostname: str) -> None:
+        reconciler = Reconciler(parts, hostname)
+        while not self._ending.wait(parts.settings.tick_s):
+            try:
+                reconciler.tick()
+            except BatutaError as error:
+                logger.warning("reconcile-failed: %s", error)
+            except Exception:  # a fault here must not end repair for ever
+                logger.exception("reconcile-failed")
+
+
+def _split(member: str) -> tuple[str, str]:
+    job, _, rest = member.rpartition("|")
+    return job, rest

@@ -1,0 +1,83 @@
+"""Kinds of jobs, registered once by ``@job``. Pure.
+
+Owns the table of kinds. Invariant: a name means one kind in a process.
+Which modules register kinds is said by ``COORDINATOR_JOBS``; the app imports them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from coordinator.errors import SettingsError, UnknownKind
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+_kinds: dict[str, Kind] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One sort of job."""
+
+    name: str
+    builder: Callable[[Any], Any]  # takes the validated parameters, returns a Celery canvas
+    params: type[BaseModel]
+    checks: tuple[Any, ...] = ()  # Celery tasks: each gets the parameters, returns None or reasons
+    version: str = "1"
+    doc: str = ""
+
+
+def job(
+    name: str, *, params: type[BaseModel], checks: Sequence[Any] = (), version: str = "1"
+) -> Callable[[Builder], Builder]:
+    """Register a builder of canvas as a kind of job.
+
+    Args:
+        name: the kind's name, as in ``submit NAME``: letters, digits, ``_`` and ``-``.
+        params: a pydantic model; its field descriptions are shown by the command line.
+        checks: Celery tasks that look at the world before any work is sent. Each is called with
+            the parameters as one JSON object and returns None, or one or several reasons why not.
+        version: said by each job of this kind, so that old and new can be told apart.
+
+    Raises:
+        SettingsError: another builder has that name.
+    """
+
+    def register(builder: Builder) -> Builder:
+        known = _kinds.get(name)
+        if known and known.builder.__qualname__ != builder.__qualname__:
+            raise SettingsError(
+                f"the kind {name!r} is registered twice, by {known.builder.__module__} and "
+                f"{builder.__module__}; give one of them another name"
+            )
+        _kinds[name] = Kind(name, builder, params, tuple(checks), version, (builder.__doc__ or "").strip())
+        return builder
+
+    return register
+
+
+def kind(name: str) -> Kind:
+    """Return the kind of that name.
+
+    Raises:
+        UnknownKind: with the nearest names.
+    """
+    try:
+        return _kinds[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, _kinds, n=3)
+        hint = (
+            f"did you mean {' or '.join(near)}?" if near else f"known kinds: {', '.join(kinds()) or 'none'}"
+        )
+        raise UnknownKind(f"no kind is called {name!r}; {hint}", kind=name) from None
+
+
+def kinds() -> list[str]:
+    """Return the names of all kinds, sorted."""
+    return sorted(_kinds)

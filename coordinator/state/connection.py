@@ -1,0 +1,90 @@
+"""The connection to Redis, and the Lua scripts that go over it.
+
+Owns the client's retries and the loading of ``lua/*.lua``. Invariant: every
+script is safe to repeat, so a call whose answer was lost is simply made again.
+redis-py's pool opens new connections in a forked child by itself.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
+
+from coordinator.errors import StateUnreachable
+from coordinator.settings import redacted
+
+CONNECT_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 10.0
+
+
+class Scripts:
+    """The Lua scripts, callable by name: ``scripts("begin", keys, args)``."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client = connect(url)
+        folder = resources.files("coordinator.state") / "lua"
+        prelude = (folder / "prelude.lua").read_text()
+        self._scripts = {
+            path.name.removesuffix(".lua"): self.client.register_script(prelude + path.read_text())
+            for path in folder.iterdir()
+            if path.name.endswith(".lua") and path.name != "prelude.lua"
+        }
+
+    def __call__(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        """Run a script.
+
+        Raises:
+            StateUnreachable: Redis did not answer, after the client's own retries.
+        """
+        with reaching(self.url):
+            return _text(self._scripts[name](keys=keys, args=args))
+
+
+class reaching:  # noqa: N801 - a context manager, read as a word
+    """Turn redis-py's errors into ``StateUnreachable``, with what to do."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, AuthenticationError):
+            raise StateUnreachable(
+                f"Redis at {redacted(self.url)} refused the password; check user and password in REDIS_URL"
+            ) from error
+        if isinstance(error, RedisError):
+            raise StateUnreachable(
+                f"Redis at {redacted(self.url)} can't be used: {error}; is it running, and REDIS_URL right?"
+            ) from error
+
+
+def connect(url: str) -> redis.Redis:
+    """Return a client that retries on its own: at once, then up to 1 s apart, for about 3 s."""
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        health_check_interval=25,
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 6),
+        retry_on_error=[redis.exceptions.ConnectionError, redis.exceptions.TimeoutError],
+    )
+
+
+def _text(answer: Any) -> Any:
+    """Decode an answer's words; a compressed plan stays bytes."""
+    if isinstance(answer, list):
+        return [_text(part) for part in answer]
+    if isinstance(answer, bytes):
+        try:
+            return answer.decode()
+        except UnicodeDecodeError:
+            return answer
+    return answer

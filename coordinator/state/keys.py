@@ -1,0 +1,80 @@
+"""Every Redis key: its type, its owner and its life. Pure.
+
+Invariant: all keys of one job, and the indexes it stands in, carry one hash
+tag, so that one script may touch them all on a Redis Cluster. Jobs spread over
+``SHARDS`` tags. Written ``<prefix>:{<shard>}:<name>`` for the indexes of a
+shard and ``<prefix>:{<shard>}:<job>:<letter>`` for a job's own keys.
+
+======== ======= ==============================================================
+index    type    holds
+======== ======= ==============================================================
+jobs     zset    every job of the shard, by creation time (ms); pruned by the reconciler
+active   zset    jobs that are received, processing or paused, by last progress (ms)
+leases   zset    ``job|step`` by the time the lease ends (ms)
+timers   zset    ``job|step`` by the time a retry is due, ``job|!deadline`` (ms)
+outbox   zset    ``job|trigger`` by the time it was noted (ms): recorded, not known to be sent
+alerts   stream  alerts of the shard, about 1,000 kept
+======== ======= ==============================================================
+
+A job's own keys: ``m`` hash, what the job is; ``p`` string, the plan; ``r``
+hash, the journal; ``x`` hash, errors of failed steps; ``g`` hash, the plans of
+expanded steps; ``f`` hash, the flags; ``e`` stream, events, about 1,000 kept;
+``a`` hash, attempts of unfinished steps; ``b`` hash, the barriers' counts.
+``a`` and ``b`` go when the job succeeds; the rest ``retention_s`` after its end.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+
+SHARDS = 16
+JOB_LETTERS = "mprxgfeab"
+INDEXES = ("jobs", "active", "leases", "timers", "outbox", "alerts")
+
+_STEP_ID = re.compile(r"(?P<job>[^:]+):(?P<key>\d+(?:/\d+)*)\.(?P<label>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Makes key names under one prefix."""
+
+    prefix: str = "batuta"
+
+    def shard_of(self, job: str) -> int:
+        return zlib.crc32(job.encode()) % SHARDS
+
+    def index(self, shard: int, name: str) -> str:
+        return f"{self.prefix}:{{{shard}}}:{name}"
+
+    def named(self, job: str, names: str) -> list[str]:
+        """Return keys by words: a letter is a key of the job, a longer word an index of its shard."""
+        shard = self.shard_of(job)
+        base = f"{self.prefix}:{{{shard}}}:"
+        return [f"{base}{job}:{name}" if len(name) == 1 else base + name for name in names.split()]
+
+    def channel(self, job: str) -> str:
+        """The channel that tells when a job has ended."""
+        return f"{self.prefix}:{{{self.shard_of(job)}}}:{job}!"
+
+    @property
+    def probes(self) -> str:
+        """The zset of queues by the time (ms) at which the newest probe that came back was sent."""
+        return f"{self.prefix}:probes"
+
+    @property
+    def reconciler(self) -> str:
+        """The string that says which worker reconciles now."""
+        return f"{self.prefix}:reconciler"
+
+
+def step_id(job: str, key: str, label: str) -> str:
+    """Return the Celery task id of a step: ``process_data-k3f9:3.clean[17]``."""
+    return f"{job}:{key}.{label}"
+
+
+def parse_step_id(task_id: str) -> tuple[str, str] | None:
+    """Return (job, key) of a step's id, or None for the id of a task that is in no job."""
+    match = _STEP_ID.fullmatch(task_id) if isinstance(task_id, str) else None
+    return (match["job"], match["key"]) if match else None

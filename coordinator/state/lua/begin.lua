@@ -1,0 +1,51 @@
+-- Take the right to run a step, or say why not.
+-- KEYS: 1 m (hash), 2 r (hash), 3 a (hash), 4 g (hash), 5 p (string), 6 leases (zset),
+--       7 outbox (zset), 8 timers (zset)
+-- ARGV: 1 job, 2 step, 3 token of this delivery, 4 lease (ms), 5 most crashes, 6 phase,
+--       7 step whose record is wanted ('' for none), 8 '1' if the plan is wanted, 9… triggers of the step
+-- Returns: {'run', attempt, retries, started (ms), record, plan} | {'recorded', trigger…} | {'expanded'} |
+--          {'leased', token} | {'waiting'} | {'stopped', state} | {'exhausted', attempt, crashes} | {'gone'}
+-- Invariant: at most one unexpired lease a step; repeating it with one token gives the same lease.
+local job, step = ARGV[1], ARGV[2]
+local member = job .. '|' .. step
+local meta = redis.call('HMGET', KEYS[1], 'state', 'receipt')
+local state = meta[1]
+if not state then return {'gone'} end
+if redis.call('HEXISTS', KEYS[2], step) == 1 then
+  local answer = {'recorded'}
+  for i = 9, #ARGV do
+    if redis.call('ZSCORE', KEYS[7], job .. '|' .. ARGV[i]) then answer[#answer + 1] = ARGV[i] end
+  end
+  return answer
+end
+if redis.call('HEXISTS', KEYS[4], step) == 1 then return {'expanded'} end
+if ARGV[6] == 'check' then
+  if state ~= 'received' then return {'stopped', state} end
+elseif state ~= 'processing' or not meta[2] then
+  return {'stopped', state}
+end
+local now = now_ms()
+local a = read_attempt(KEYS[3], step)
+local attempt = a or {attempt = 0, crashes = 0, retries = 0, live = 0}
+if a then
+  local due = redis.call('ZSCORE', KEYS[8], member)
+  if due and tonumber(due) > now then return {'waiting'} end
+  if a.live == 1 then
+    local ends = redis.call('ZSCORE', KEYS[6], member)
+    if a.token ~= ARGV[3] then
+      if ends and tonumber(ends) > now then return {'leased', a.token} end
+      attempt.crashes = a.crashes + 1
+    end
+  end
+  if attempt.crashes >= tonumber(ARGV[5]) then return {'exhausted', attempt.attempt, attempt.crashes} end
+end
+if not (a and a.live == 1 and a.token == ARGV[3]) then
+  attempt.attempt = attempt.attempt + 1
+  attempt.token, attempt.started, attempt.live = ARGV[3], now, 1
+  write_attempt(KEYS[3], step, attempt)
+end
+redis.call('ZADD', KEYS[6], now + ARGV[4], member)
+if a then redis.call('ZREM', KEYS[8], member) end
+return {'run', attempt.attempt, attempt.retries, attempt.started,
+  ARGV[7] ~= '' and redis.call('HGET', KEYS[2], ARGV[7]) or false,
+  ARGV[8] == '1' and redis.call('GET', KEYS[5]) or false}

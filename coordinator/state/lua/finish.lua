@@ -1,0 +1,59 @@
+-- Record a step's result, count its barrier, and note what must now be sent. First write wins.
+-- KEYS: 1 m (hash), 2 r (hash), 3 a (hash), 4 b (hash), 5 e (stream), 6 p (string), 7 f (hash),
+--       8 g (hash), 9 x (hash), 10 leases (zset), 11 outbox (zset), 12 active (zset), 13 timers (zset)
+-- ARGV: 1 job, 2 step, 3 attempt (the fence; '' where a retry completes a job), 4 record (JSON),
+--       5 follow (JSON list), 6 retention (s), 7 channel
+-- Returns: {'recorded' | 'already', trigger…} | {'fenced', attempt} | {'gone'}
+-- Invariant: a barrier counts a step once, in the same script that records it; what must follow is in the
+-- outbox before this returns, and is answered again if the call is repeated.
+local job, step = ARGV[1], ARGV[2]
+local now = now_ms()
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return {'gone'} end
+local moving = state == 'processing' or state == 'received'
+local answer
+
+if redis.call('HEXISTS', KEYS[2], step) == 1 then
+  answer = {'already'}
+  for _, part in ipairs(cjson.decode(ARGV[5])) do
+    if part[1] == 'next' and redis.call('ZSCORE', KEYS[11], job .. '|' .. part[2]) then
+      answer[#answer + 1] = part[2]
+    end
+  end
+  return answer
+end
+
+local a = read_attempt(KEYS[3], step)
+if not a or a.live ~= 1 or a.attempt ~= tonumber(ARGV[3]) then
+  local holder = a and tostring(a.attempt) or 'none'
+  note(KEYS[5], 'fenced', step, 'attempt ' .. ARGV[3] .. ' came late; the step is at attempt ' .. holder)
+  redis.call('HINCRBY', KEYS[1], 'fenced', 1)
+  return {'fenced', holder}
+end
+redis.call('HSET', KEYS[2], step, ARGV[4])
+redis.call('HDEL', KEYS[3], step)
+redis.call('ZREM', KEYS[10], job .. '|' .. step)
+if moving then redis.call('ZADD', KEYS[12], 'XX', now, job) end
+
+answer = {'recorded'}
+for _, part in ipairs(cjson.decode(ARGV[5])) do
+  local what = part[1]
+  if what == 'join' then
+    if redis.call('HINCRBY', KEYS[4], part[2], 1) < part[3] then break end
+  elseif what == 'up' then
+    redis.call('HSET', KEYS[2], part[2], '@')
+    redis.call('HDEL', KEYS[3], part[2])
+  elseif what == 'next' then
+    if moving then
+      redis.call('ZADD', KEYS[11], now, job .. '|' .. part[2])
+      answer[#answer + 1] = part[2]
+    end
+  elseif what == 'end' and (moving or state == 'paused') then
+    note(KEYS[5], 'succeeded', '', '')
+    redis.call('DEL', KEYS[3], KEYS[4])
+    redis.call('ZREM', KEYS[13], job .. '|!deadline')
+    end_job(KEYS[1], KEYS[12], job, 'succeeded', now, ARGV[6], ARGV[7],
+      {KEYS[1], KEYS[2], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]})
+  end
+end
+return answer

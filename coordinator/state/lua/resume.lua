@@ -1,0 +1,37 @@
+-- Let a paused job go on ('resume'), or a failed or cancelled one ('retry', which keeps what is recorded).
+-- KEYS: 1 m (hash), 2 e (stream), 3 active (zset), 4 outbox (zset), 5 x (hash), 6 a (hash),
+--       then the job's other keys
+-- ARGV: 1 job, 2 'resume' or 'retry'
+-- Returns: {'processing' | 'received'} | {'illegal', state} | {'gone'}
+-- Invariant: the frontier is in the outbox ("*") until it was sent.
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return {'gone'} end
+local job = ARGV[1]
+if ARGV[2] == 'resume' then
+  if state ~= 'paused' then return {'illegal', state} end
+elseif state ~= 'failed' and state ~= 'cancelled' then
+  return {'illegal', state}
+end
+local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'received'
+redis.call('HSET', KEYS[1], 'state', to)
+redis.call('HDEL', KEYS[1], 'finished', 'error', 'reason')
+local now = now_ms()
+redis.call('ZADD', KEYS[3], now, job)
+redis.call('ZADD', KEYS[4], now, job .. '|*')
+if ARGV[2] == 'retry' then
+  -- A failed step starts over: its crashes and retries no longer count against it.
+  -- Its attempt number stays: a late writer of an old attempt must still meet the fence.
+  for _, step in ipairs(redis.call('HKEYS', KEYS[5])) do
+    local a = read_attempt(KEYS[6], step)
+    if a then
+      a.crashes, a.retries, a.live = 0, 0, 0
+      write_attempt(KEYS[6], step, a)
+    end
+  end
+  redis.call('DEL', KEYS[5])
+  for _, key in ipairs(KEYS) do
+    if key ~= KEYS[3] and key ~= KEYS[4] then redis.call('PERSIST', key) end
+  end
+end
+note(KEYS[2], ARGV[2] == 'retry' and 'retried' or 'resumed', '', 'was ' .. state)
+return {to}

@@ -1,0 +1,127 @@
+"""From a request to a plan: parameters, checks, the gate and the work. Pure.
+
+Owns what makes a request valid. Invariant: the plan of a kind with checks runs
+them as a chord whose body is the gate, and no step of the work follows anything
+but the gate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Signature, chord
+from kombu.utils.json import dumps
+from pydantic import ValidationError
+
+from coordinator.compiler import compile_phases
+from coordinator.errors import InvalidParams, InvalidRequest
+from coordinator.plan import PHASE_CHECK, PHASE_WORK, Plan
+from coordinator.registry import Kind
+from coordinator.states import Flag, new_job_id
+
+GATE = "coordinator.gate"
+#: The flag that tells whether the parameters fit the kind's model.
+PARAMS_CHECK = "params"
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._/@+=-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A request whose parameters fit, compiled."""
+
+    params: dict[str, Any]
+    params_hash: str
+    plan: Plan
+    flags: dict[str, Flag]
+
+
+def validate(kind: Kind, params: Any, options: dict[str, Any] | None = None) -> Validated:
+    """Fit the parameters to the kind's model and compile its checks and its work.
+
+    Raises:
+        InvalidParams: with one sentence for each fault, in ``facts["errors"]``.
+        UnsupportedCanvas: the kind's builder returned what a plan can't express.
+    """
+    model = _fitted(kind, params)
+    document = model.model_dump(mode="json")
+    digest = hash_of(document)
+    work = kind.builder(model)
+    if options:
+        work = work.clone()
+        work.options = {**options, **(work.options or {})}
+    phases = [(work, PHASE_WORK)]
+    if kind.checks:
+        phases.insert(0, (_checks(kind, document, options or {}), PHASE_CHECK))
+    flag = Flag(PARAMS_CHECK, True, params_hash=digest, version=kind.version)
+    return Validated(document, digest, compile_phases(phases), {PARAMS_CHECK: flag})
+
+
+def rejected_flags(kind: Kind, params: Any, errors: list[str]) -> dict[str, Flag]:
+    """Return the flag that says why the parameters don't fit."""
+    flag = Flag(PARAMS_CHECK, False, "; ".join(errors), params_hash=hash_of(params), version=kind.version)
+    return {PARAMS_CHECK: flag}
+
+
+def verdicts(checks: list[str], answers: list[Any], digest: str, version: str) -> dict[str, Flag]:
+    """Turn the answers of a kind's checks into flags."""
+    flags = {}
+    for check, answer in zip(checks, answers, strict=True):
+        reasons = [] if answer is None else [answer] if isinstance(answer, str) else list(answer)
+        flags[check] = Flag(
+            check, not reasons, "; ".join(map(str, reasons)), params_hash=digest, version=version
+        )
+    return flags
+
+
+def hash_of(document: Any) -> str:
+    """Return the first 16 hex digits of the sha256 of a JSON value with sorted keys."""
+    return hashlib.sha256(dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def job_id_for(kind: str, key: Any = None) -> str:
+    """Return the id of the job that an idempotency key stands for, or a new one.
+
+    A key of plain characters is the id itself. Any other is made plain, with a hash of the whole key behind it.
+    """
+    if key is None or key == "":
+        return new_job_id(kind)
+    if not isinstance(key, str | int):
+        raise InvalidRequest(f"expected the key of a request to be text, got {type(key).__name__}")
+    text = str(key)
+    if _PLAIN_ID.fullmatch(text):
+        return text
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:60].strip("-")
+    return f"{slug or kind}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def _fitted(kind: Kind, params: Any) -> Any:
+    if not isinstance(params, dict):
+        raise InvalidParams(
+            f"expected the parameters of {kind.name} to be an object, got {type(params).__name__}",
+            errors=[f"expected an object, got {type(params).__name__}"],
+        )
+    try:
+        return kind.params.model_validate(params)
+    except ValidationError as error:
+        faults = [_sentence(kind, fault) for fault in error.errors(include_url=False)]
+        message = f"the parameters don't fit {kind.name}: " + "; ".join(faults)
+        raise InvalidParams(message, errors=faults) from error
+
+
+def _sentence(kind: Kind, fault: Any) -> str:
+    name = ".".join(str(part) for part in fault["loc"]) or "parameters"
+    field = kind.params.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
+    found = "" if fault["type"] == "missing" else f", got {str(fault['input'])[:80]!r}"
+    hint = f" ({field.description})" if field and field.description else ""
+    return f"{name}: {fault['msg']}{found}{hint}"
+
+
+def _checks(kind: Kind, document: dict[str, Any], options: dict[str, Any]) -> Any:
+    names = [check.name.rpartition(".")[2] for check in kind.checks]
+    gate = Signature(GATE, kwargs={"checks": names, "digest": hash_of(document), "version": kind.version})
+    canvas = chord([check.s(document) for check in kind.checks], gate)
+    canvas.options.update(options)
+    return canvas

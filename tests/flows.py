@@ -1,0 +1,109 @@
+"""Small tasks that the tests put into jobs. Workers import them through COORDINATOR_JOBS."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import chain, chord
+from pydantic import BaseModel, Field
+
+from coordinator import each, job
+from coordinator.app import app
+from coordinator.errors import InvalidParams
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@app.task
+def double(x: int) -> int:
+    return 2 * x
+
+
+@app.task
+def total(values: list[int]) -> int:
+    return sum(values)
+
+
+@app.task
+def count_to(n: int) -> list[int]:
+    return list(range(n))
+
+
+@app.task
+def mark(value: Any, path: str) -> Any:
+    """Append a line to a file, so that a test can count how often this ran."""
+    with Path(path).open("a") as file:
+        file.write(f"{value}\n")
+    return value
+
+
+@app.task
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+@app.task(bind=True, max_retries=3)
+def flaky(self: Any, path: str, failures: int, countdown: float) -> int:
+    """Fail the first times, then return the number of the attempt."""
+    with Path(path).open("a") as file:
+        file.write(f"{self.request.retries} {time.time()}\n")
+    if self.request.retries < failures:
+        raise self.retry(countdown=countdown, exc=ValueError("not yet"))
+    return int(self.fence)
+
+
+@app.task(bind=True)
+def die(self: Any, path: str, times: int) -> int:
+    """Kill the process that runs this, the first times."""
+    with Path(path).open("a") as file:
+        file.write(f"{self.fence}\n")
+    if self.fence <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return int(self.fence)
+
+
+@app.task
+def wait_for_file(path: str, timeout_s: float = 30) -> str:
+    ends = time.monotonic() + timeout_s
+    while not Path(path).exists():
+        if time.monotonic() > ends:
+            raise TimeoutError(path)
+        time.sleep(0.02)
+    return Path(path).read_text()
+
+
+@app.task(bind=True)
+def grow(self: Any, n: int) -> Any:
+    """Put a chord in its place."""
+    return self.replace(chord([add.s(i, i) for i in range(n)], total.s()))
+
+
+@app.task
+def positive(params: dict[str, Any]) -> str | None:
+    return None if params["n"] >= 0 else f"n: expected at least 0, got {params['n']}"
+
+
+@app.task
+def even(params: dict[str, Any]) -> None:
+    if params["n"] % 2:
+        raise InvalidParams(f"n: expected an even number, got {params['n']}")
+
+
+class SumParams(BaseModel):
+    """Parameters of ``sum_to``."""
+
+    n: int = Field(description="how many numbers to add up")
+    path: str = Field(default="", description="a file that each step writes a line to")
+
+
+@job("sum_to", params=SumParams, checks=[positive, even], version="2")
+def sum_to(p: SumParams) -> Any:
+    """Add up twice the numbers below n."""
+    return chain(count_to.s(p.n), each(double.s(), join=total.s()))
