@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -59,8 +59,8 @@ def load_jobs(settings: Settings) -> None:
     Raises:
         SettingsError: a module of COORDINATOR_JOBS can't be imported.
     """
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
     for name in settings.jobs:
         try:
             importlib.import_module(name)

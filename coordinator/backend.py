@@ -17,9 +17,9 @@ from celery.backends.redis import RedisBackend
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from kombu.utils.json import loads
 
+from coordinator.attempt import error_document, owner_of
 from coordinator.errors import JobNotFound
 from coordinator.state import parse_step_id
-from coordinator.step import error_document, owner_of
 
 POLL_S = 0.1
 _STATES = {
@@ -30,12 +30,13 @@ _STATES = {
 }
 
 
-class JournalBackend(RedisBackend):  # type: ignore[misc]
+class JournalBackend(RedisBackend):
     """Celery's Redis backend, which finds the results of steps in the journal."""
 
-    def store_result(self, task_id: str, result: Any, state: str, traceback: Any = None,
-                     request: Any = None, **kwargs: Any) -> Any:  # fmt: skip
-        """Leave the results of steps to the journal; fail those of which only Celery knows that they failed."""
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
+    ) -> Any:
+        """Leave steps' results to the journal; fail those of which only Celery knows that they failed."""
         step = self._step(task_id)
         if step is None:
             return super().store_result(
@@ -76,12 +77,20 @@ class JournalBackend(RedisBackend):  # type: ignore[misc]
             return super().add_pending_result(result, *args, **kwargs)
         return result
 
-    def wait_for_pending(self, result: Any, timeout: float | None = None, propagate: bool = True,
-                         on_interval: Any = None, interval: float = POLL_S, **kwargs: Any) -> Any:  # fmt: skip
+    def wait_for_pending(
+        self,
+        result: Any,
+        timeout: float | None = None,
+        propagate: bool = True,
+        on_interval: Any = None,
+        interval: float = POLL_S,
+        **kwargs: Any,
+    ) -> Any:
         """Wait for a step by looking at the journal."""
         if self._step(result.id) is None:
-            return super().wait_for_pending(result, timeout=timeout, propagate=propagate,
-                                            on_interval=on_interval, **kwargs)  # fmt: skip
+            return super().wait_for_pending(
+                result, timeout=timeout, propagate=propagate, on_interval=on_interval, **kwargs
+            )
         ends = None if timeout is None else time.monotonic() + timeout
         while result.state not in states.READY_STATES:
             if ends is not None and time.monotonic() > ends:

@@ -10,8 +10,9 @@ from typing import Any
 
 from celery import Celery, Signature, group
 
+from coordinator.attempt import Attempt
 from coordinator.errors import BatutaError
-from coordinator.step import Attempt, Step
+from coordinator.step import Step
 from coordinator.validation import GATE, verdicts
 from coordinator.watermark import PROBE
 

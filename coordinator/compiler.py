@@ -35,10 +35,21 @@ KEPT_OPTIONS = frozenset(
 #: Identity and bookkeeping that Celery leaves on a signature: the plan gives its own.
 IGNORED_OPTIONS = frozenset(
     {
-        "task_id", "reply_to", "root_id", "parent_id", "group_id", "group_index", "retries", "ignore_result",
-        "add_to_parent", "serializer", "delivery_mode", "producer", "connection",
+        "task_id",
+        "reply_to",
+        "root_id",
+        "parent_id",
+        "group_id",
+        "group_index",
+        "retries",
+        "ignore_result",
+        "add_to_parent",
+        "serializer",
+        "delivery_mode",
+        "producer",
+        "connection",
     }
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,7 @@ def compile_phases(phases: list[tuple[Any, str]], *, prefix: str = "", end: Foll
     last = draft.trigger(inp)
     if not draft.steps:
         raise UnsupportedCanvas("expected a canvas with at least one task, found none; give it a task")
-    return Plan(tuple(_followed(draft, shape, last, end)), draft.joins, shape, prefix)
+    return Plan(tuple(_followed(draft, last, end)), draft.joins, shape, prefix)
 
 
 def _compile(draft: _Draft, sig: Signature, inp: _Input, path: str, index: int | None = None) -> _Input:
@@ -175,7 +186,7 @@ def _task(draft: _Draft, sig: Signature, inp: _Input, path: str, index: int | No
     return _Input(after=key, value=key)
 
 
-def _followed(draft: _Draft, result: Shape, last: str | None, end: Follow) -> list[PlannedStep]:
+def _followed(draft: _Draft, last: str | None, end: Follow) -> list[PlannedStep]:
     """Write into every step what follows it."""
     waited_on = {step.after for step in draft.steps}
     joins_of = {key: join for join, shape in draft.joins.items() for key in leaves(shape)}
@@ -213,7 +224,7 @@ def _options(sig: Signature, path: str) -> dict[str, Any]:
             kept[name] = value
         elif name not in IGNORED_OPTIONS and value not in (None, [], {}):
             raise UnsupportedCanvas(
-                f"{path}: the option {name!r} of {sig.task} can't be kept in a durable job; take it off the signature",
+                f"{path}: a durable job can't keep the option {name!r} of {sig.task}; take it off",
                 path=path,
             )
     return kept

@@ -45,7 +45,7 @@ LOOK_S = 2.0
 class Coordinator:
     """Submits jobs, follows them and steers them. Safe to share between threads.
 
-    Connects when first used; every method raises ``BrokerUnreachable`` or ``StateUnreachable`` where it can't.
+    Connects when first used; any method raises ``BrokerUnreachable`` or ``StateUnreachable`` where it can't.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -65,7 +65,9 @@ class Coordinator:
         Raises:
             SettingsError: the environment can't be used, or a module of COORDINATOR_JOBS can't be imported.
         """
-        parts = celery_app.parts if settings in (None, celery_app.parts.settings) else Parts(celery_app, settings)
+        parts = (
+            celery_app.parts if settings in (None, celery_app.parts.settings) else Parts(celery_app, settings)
+        )
         load_jobs(parts.settings)
         return cls(parts)
 
@@ -108,7 +110,7 @@ class Coordinator:
             deadline_s: seconds from now after which the job fails.
 
         Returns:
-            a receipt whose status is ``accepted``, ``duplicate``, or ``rejected`` with the reasons in ``errors``.
+            a receipt: ``accepted``, ``duplicate``, or ``rejected`` with the reasons in ``errors``.
 
         Raises:
             UnknownKind, UnsupportedCanvas, InvalidRequest.
@@ -144,18 +146,21 @@ class Coordinator:
         """Take a request: ``{"id": …, "kind": …, "params": …}``; id and kind may be left out.
 
         Returns:
-            ``{"status": "accepted", "message": "Processing started", "id": …}``, or, when invalid, after an alert,
+            ``{"status": "accepted", "message": "Processing started", "id": …}``, or, after an alert,
             ``{"status": "error", "message": "Validation failed", "errors": […], "id": …}``.
         """
         if not isinstance(request, Mapping):
             return _refused([f"expected a JSON object, got {type(request).__name__}"], None)
         unknown = sorted(set(map(str, request)) - {"id", "kind", "params"})
         if unknown:
-            return _refused([f"unknown member {name!r}; expected id, kind and params" for name in unknown],
-                            request.get("id"))  # fmt: skip
+            return _refused(
+                [f"unknown member {name!r}; expected id, kind and params" for name in unknown],
+                request.get("id"),
+            )
         try:
-            receipt = self.submit(str(request.get("kind") or DEFAULT_KIND), request.get("params") or {},
-                                  key=request.get("id"))  # fmt: skip
+            receipt = self.submit(
+                str(request.get("kind") or DEFAULT_KIND), request.get("params") or {}, key=request.get("id")
+            )
         except InvalidRequest as error:
             self._parts.notifier.send_alert(f"a request was refused: {error}", severity="warning")
             return _refused([str(error)], request.get("id"))
@@ -281,9 +286,16 @@ class Coordinator:
         }
 
     def _accept(
-        self, job: str, kind: str, state: State, fields: dict[str, Any], *, plan: Plan, deadline_s: float | None,
+        self,
+        job: str,
+        kind: str,
+        state: State,
+        fields: dict[str, Any],
+        *,
+        plan: Plan,
+        deadline_s: float | None,
         flags: Any = None,
-    ) -> Receipt:  # fmt: skip
+    ) -> Receipt:
         deadline_ms = None if deadline_s is None else round(deadline_s * 1000)
         answer = self._state.submit(job, state, fields, plan=plan, flags=flags, deadline_ms=deadline_ms)
         if answer[0] == "duplicate":

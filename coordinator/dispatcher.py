@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from coordinator.errors import BrokerUnreachable
 from coordinator.plan import PlannedStep
@@ -108,7 +109,7 @@ class TaskDispatcher:
                 if attempt == ATTEMPTS:
                     url = redacted(self._app.conf.broker_url or "")
                     raise BrokerUnreachable(
-                        f"the broker at {url} can't be used: {error or type(error).__name__}; "
+                        f"the broker at {url} can't be used: {str(error) or type(error).__name__}; "
                         "is it running, and BROKER_URL right?"
                     ) from error
                 logger.warning("publish-retried", extra={"attempt": attempt, "error": str(error)})
@@ -117,7 +118,7 @@ class TaskDispatcher:
     def _errors(self) -> tuple[type[BaseException], ...]:
         transport = self._app.connection_for_write().transport
         errors: tuple[type[BaseException], ...] = transport.connection_errors + transport.channel_errors
-        return (*errors, OSError, _Returned)
+        return (*errors, OperationalError, OSError, _Returned)
 
     def _line(self) -> _Line:
         line: _Line | None = self._local.__dict__.get("line")
@@ -172,7 +173,7 @@ class _Line:
             left = ends - time.monotonic()
             if left <= 0:
                 raise TimeoutError(
-                    f"no confirm within {CONFIRM_TIMEOUT_S:g} s; the broker may be blocked by a memory or disk alarm"
+                    f"no confirm within {CONFIRM_TIMEOUT_S:g} s; a memory or disk alarm may block the broker"
                 )
             self._connection.drain_events(timeout=left)
         if self._fault is not None:
@@ -188,7 +189,7 @@ class _Line:
         else:
             self._unconfirmed.discard(delivery_tag)
 
-    def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
+    def _on_nack(self, delivery_tag: int, _multiple: bool) -> None:
         self._fault = OSError(f"the broker refused message {delivery_tag}")
 
     def _on_return(self, *_returned: object) -> None:

@@ -47,24 +47,30 @@ def _guarded(check: Callable[[Parts], Iterator[Finding]], parts: Parts) -> Itera
 
 def _redis(parts: Parts) -> Iterator[Finding]:
     client = parts.state.client
-    server: dict[str, Any] = client.info()  # type: ignore[assignment]
+    server: dict[str, Any] = client.info()
     version = server.get("valkey_version") or server["redis_version"]
     major = int(str(version).partition(".")[0])
     yield Finding(
-        "redis", "ok" if major >= 7 else "error", f"version {version} at {redacted(parts.settings.redis_url)}",
+        "redis",
+        "ok" if major >= 7 else "error",
+        f"version {version} at {redacted(parts.settings.redis_url)}",
         "" if major >= 7 else "use Redis 7 or newer, or Valkey",
-    )  # fmt: skip
+    )
     aof = server.get("aof_enabled") == 1
     yield Finding(
-        "persistence", "ok" if aof else "warn", "append-only file on" if aof else "append-only file off",
+        "persistence",
+        "ok" if aof else "warn",
+        "append-only file on" if aof else "append-only file off",
         "" if aof else "set appendonly yes: without it a restart of Redis forgets its last jobs",
-    )  # fmt: skip
+    )
     policy = server.get("maxmemory_policy", "noeviction")
     kept = policy == "noeviction" or not server.get("maxmemory")
     yield Finding(
-        "eviction", "ok" if kept else "error", f"maxmemory-policy {policy}",
+        "eviction",
+        "ok" if kept else "error",
+        f"maxmemory-policy {policy}",
         "" if kept else "set maxmemory-policy noeviction: an evicted key is a lost job",
-    )  # fmt: skip
+    )
 
 
 def _broker(parts: Parts) -> Iterator[Finding]:
@@ -73,9 +79,11 @@ def _broker(parts: Parts) -> Iterator[Finding]:
             connection.ensure_connection(max_retries=1, timeout=5)
         except Exception as error:  # kombu raises whatever its transport does
             yield Finding(
-                "broker", "error", f"{redacted(parts.settings.broker_url)}: {error or type(error).__name__}",
+                "broker",
+                "error",
+                f"{redacted(parts.settings.broker_url)}: {str(error) or type(error).__name__}",
                 "start it, or correct BROKER_URL",
-            )  # fmt: skip
+            )
             return
         yield Finding("broker", "ok", redacted(parts.settings.broker_url))
 
@@ -84,6 +92,8 @@ def _workers(parts: Parts) -> Iterator[Finding]:
     answers = parts.app.control.ping(timeout=1.0)
     names = sorted(name for answer in answers for name in answer)
     yield Finding(
-        "workers", "ok" if names else "warn", ", ".join(names) or "none answered",
+        "workers",
+        "ok" if names else "warn",
+        ", ".join(names) or "none answered",
         "" if names else "start one with `manage.py worker`; jobs wait until then",
-    )  # fmt: skip
+    )

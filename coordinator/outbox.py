@@ -35,7 +35,7 @@ class Outbox:
         return count
 
     def send_again(self, job: str, trigger: str) -> int:
-        """Send what a trigger names and is neither recorded nor running: for whoever finds an entry that was left.
+        """Send what a trigger names and is neither recorded nor running: for an entry that was left.
 
         Returns the number of messages.
         """

@@ -22,7 +22,7 @@ from typing import Any
 
 from kombu.utils.json import dumps, loads
 
-Shape = str | list["Shape"]  # type: ignore[misc]
+Shape = str | list["Shape"]
 Follow = tuple[tuple[Any, ...], ...]
 
 PHASE_CHECK = "check"
@@ -159,9 +159,17 @@ def prefix_of(key: str) -> str:
 
 def _packed(step: PlannedStep) -> list[Any]:
     return [
-        step.key, step.task, step.args, step.kwargs or {}, step.after, step.takes,
-        step.follow, step.options or {}, step.index, step.phase,
-    ]  # fmt: skip
+        step.key,
+        step.task,
+        step.args,
+        step.kwargs or {},
+        step.after,
+        step.takes,
+        step.follow,
+        step.options or {},
+        step.index,
+        step.phase,
+    ]
 
 
 def _unpacked(row: list[Any]) -> PlannedStep:

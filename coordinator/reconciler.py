@@ -19,10 +19,10 @@ from typing import Any
 from celery import bootsteps
 from celery.worker import state as worker_state
 
+from coordinator.attempt import owner_of
 from coordinator.errors import BatutaError, JobNotFound
 from coordinator.parts import Parts
 from coordinator.state import parse_step_id
-from coordinator.step import owner_of
 from coordinator.watermark import Watermark
 
 logger = logging.getLogger(__name__)
@@ -130,10 +130,10 @@ class Reconciler:
         return False
 
 
-class ReconcilerStep(bootsteps.StartStopStep):  # type: ignore[misc]
+class ReconcilerStep(bootsteps.StartStopStep):
     """Runs the reconciler in a thread of the worker's parent process."""
 
-    requires = {"celery.worker.components:Pool"}
+    requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
@@ -147,12 +147,12 @@ class ReconcilerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         self._thread.start()
 
-    def stop(self, worker: Any) -> None:
+    def stop(self, _worker: Any) -> None:
         self._ending.set()
         if self._thread:
             self._thread.join(timeout=5)
 
-    def terminate(self, worker: Any) -> None:
+    def terminate(self, _worker: Any) -> None:
         self._ending.set()
 
     def _run(self, parts: Parts, hostname: str) -> None:

@@ -84,7 +84,7 @@ def hash_of(document: Any) -> str:
 def job_id_for(kind: str, key: Any = None) -> str:
     """Return the id of the job that an idempotency key stands for, or a new one.
 
-    A key of plain characters is the id itself. Any other is made plain, with a hash of the whole key behind it.
+    A key of plain characters is the id itself. Any other is made plain, with a hash of all of it behind.
     """
     if key is None or key == "":
         return new_job_id(kind)

@@ -52,7 +52,8 @@ class Watermark:
         """Look at one quiet job.
 
         Returns:
-            None while a probe is still to come back; False where nothing is lost; True when steps were sent again.
+            None while a probe is still to come back; False where nothing is lost; True when steps were
+            sent again.
         """
         open_steps = self._open(job)
         if not open_steps:
@@ -64,7 +65,8 @@ class Watermark:
             attempts = {step.key: begun.get(step.key, 0) for step in open_steps}
             suspicion = self._suspicions[job] = _Suspicion(self._state.now_ms(), attempts)
         queues = {self._queue_of(step) for step in open_steps}
-        if not all([self._has_come_back(queue, suspicion.seen_ms) for queue in queues]):
+        came_back = [self._has_come_back(queue, suspicion.seen_ms) for queue in queues]  # probes each queue
+        if not all(came_back):
             return None
         if suspicion.returned_at is None:
             suspicion.returned_at = time.monotonic()

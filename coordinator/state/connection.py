@@ -27,7 +27,7 @@ class Scripts:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.client = connect(url)
+        self.client: Any = connect(url)  # redis-py's own types allow for answers that this client never gives
         folder = resources.files("coordinator.state") / "lua"
         prelude = (folder / "prelude.lua").read_text()
         self._scripts = {
@@ -36,14 +36,15 @@ class Scripts:
             if path.name.endswith(".lua") and path.name != "prelude.lua"
         }
 
-    def __call__(self, name: str, keys: list[str], args: list[Any]) -> Any:
-        """Run a script.
+    def __call__(self, name: str, keys: list[str], args: list[Any]) -> list[Any]:
+        """Run a script and return its words; a single word comes in a list of one.
 
         Raises:
             StateUnreachable: Redis did not answer, after the client's own retries.
         """
         with reaching(self.url):
-            return _text(self._scripts[name](keys=keys, args=args))
+            answer = _text(self._scripts[name](keys=keys, args=args))
+        return answer if isinstance(answer, list) else [answer]
 
 
 class reaching:  # noqa: N801 - a context manager, read as a word

@@ -30,8 +30,6 @@ import zlib
 from dataclasses import dataclass
 
 SHARDS = 16
-JOB_LETTERS = "mprxgfeab"
-INDEXES = ("jobs", "active", "leases", "timers", "outbox", "alerts")
 
 _STEP_ID = re.compile(r"(?P<job>[^:]+):(?P<key>\d+(?:/\d+)*)\.(?P<label>.+)", re.DOTALL)
 
@@ -76,5 +74,5 @@ def step_id(job: str, key: str, label: str) -> str:
 
 def parse_step_id(task_id: str) -> tuple[str, str] | None:
     """Return (job, key) of a step's id, or None for the id of a task that is in no job."""
-    match = _STEP_ID.fullmatch(task_id) if isinstance(task_id, str) else None
+    match = _STEP_ID.fullmatch(task_id)
     return (match["job"], match["key"]) if match else None

@@ -2,29 +2,28 @@
 
 Owns every write to a job's keys. Invariant: a transition is one script, which
 refuses what is not legal from the present state and says which state it found.
-Reading lives in ``journal.py``; sending what a transition has made ready is the
+Reading lives in ``journal.py`` and ``views.py``; sending what a transition has made ready is the
 dispatcher's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from kombu.utils.json import dumps
 
 from coordinator.errors import IllegalTransition, JobNotFound
-from coordinator.states import Flag, State
 from coordinator.plan import Follow, Plan, PlannedStep
 from coordinator.settings import Settings
 from coordinator.state.connection import Scripts, reaching
-from coordinator.state.journal import Journal
-from coordinator.state.keys import JOB_LETTERS, SHARDS, Keys
+from coordinator.state.keys import SHARDS, Keys
+from coordinator.state.views import Views
+from coordinator.states import Flag, State
 
-ALL = " ".join(JOB_LETTERS)
 
-
-class StateManager(Journal):
+class StateManager(Views):
     """Flags, state and results of jobs, in Redis. Safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
@@ -54,9 +53,17 @@ class StateManager(Journal):
         return self._run(
             "submit",
             self.keys.named(job, "m p f e jobs active outbox timers alerts"),
-            [job, state, plan.dumps() if plan else "", _flags_json(flags or {}),
-             "" if deadline_ms is None else deadline_ms, self._retention_s, reason, *pairs],
-        )  # fmt: skip
+            [
+                job,
+                state,
+                plan.dumps() if plan else "",
+                _flags_json(flags or {}),
+                "" if deadline_ms is None else deadline_ms,
+                self._retention_s,
+                reason,
+                *pairs,
+            ],
+        )
 
     def cancel(self, job: str, reason: str = "") -> None:
         """Cancel a job: nothing of it starts from now on."""
@@ -109,8 +116,10 @@ class StateManager(Journal):
         if status not in moves:
             raise IllegalTransition(
                 f"job {job} is {present}; expected one of {', '.join(moves)}, got {status!r}: "
-                "the other states come about by running it", job=job, state=str(present),
-            )  # fmt: skip
+                "the other states come about by running it",
+                job=job,
+                state=str(present),
+            )
         moves[State(status)](job)
 
     def _steer(self, job: str, done: str, script: str, keys: list[str], args: list[Any]) -> None:
@@ -132,9 +141,18 @@ class StateManager(Journal):
         return self._run(
             "begin",
             self.keys.named(job, "m r a g p leases outbox timers"),
-            [job, step.key, token, self._lease_ms, self._max_attempts, step.phase, record_of,
-             "1" if want_plan else "0", *triggers],
-        )  # fmt: skip
+            [
+                job,
+                step.key,
+                token,
+                self._lease_ms,
+                self._max_attempts,
+                step.phase,
+                record_of,
+                "1" if want_plan else "0",
+                *triggers,
+            ],
+        )
 
     def finish(self, job: str, key: str, attempt: int, record: str, follow: Follow) -> list[str]:
         """Record a result: see ``lua/finish.lua``."""
@@ -152,37 +170,67 @@ class StateManager(Journal):
         return self._run(
             "gate",
             self.keys.named(job, "m r a f e p leases outbox active timers alerts"),
-            [job, key, attempt, record, trigger, _flags_json(flags), reasons, self._retention_s,
-             self.keys.channel(job)],
-        )  # fmt: skip
+            [
+                job,
+                key,
+                attempt,
+                record,
+                trigger,
+                _flags_json(flags),
+                reasons,
+                self._retention_s,
+                self.keys.channel(job),
+            ],
+        )
 
     def expand(self, job: str, key: str, attempt: int, plan: Plan) -> str:
         """Put a plan in the place of a step: see ``lua/expand.lua``."""
-        return self._run(
-            "expand",
-            self.keys.named(job, "m r a g leases outbox active"),
-            [job, key, attempt, plan.dumps(), len(plan.steps), plan.root_trigger],
+        return str(
+            self._run(
+                "expand",
+                self.keys.named(job, "m r a g leases outbox active"),
+                [job, key, attempt, plan.dumps(), len(plan.steps), plan.root_trigger],
+            )[0]
         )
 
-    def fail(self, job: str, key: str, error: Mapping[str, Any], *, attempt: int | None = None, owner: str = "",
-             alert: str = "failed") -> str:  # fmt: skip
+    def fail(
+        self,
+        job: str,
+        key: str,
+        error: Mapping[str, Any],
+        *,
+        attempt: int | None = None,
+        owner: str = "",
+        alert: str = "failed",
+    ) -> str:
         """Fail a step for good, by its attempt or as the live attempt of a worker: see ``lua/fail.lua``."""
         message = f"{error['step']}: {error['type']}: {error['message']}"
-        return self._run(
-            "fail",
-            self.keys.named(job, "m r a x e p f g b leases active timers alerts"),
-            [job, key, "" if attempt is None else attempt, owner, dumps(error), message, alert,
-             self._retention_s, self.keys.channel(job)],
-        )  # fmt: skip
+        return str(
+            self._run(
+                "fail",
+                self.keys.named(job, "m r a x e p f g b leases active timers alerts"),
+                [
+                    job,
+                    key,
+                    "" if attempt is None else attempt,
+                    owner,
+                    dumps(error),
+                    message,
+                    alert,
+                    self._retention_s,
+                    self.keys.channel(job),
+                ],
+            )[0]
+        )
 
     def defer(self, job: str, key: str, attempt: int, delay_ms: int, message: str) -> str:
         """Give the lease back and set a timer: see ``lua/defer.lua``."""
         keys = self.keys.named(job, "m r a e leases timers active")
-        return self._run("defer", keys, [job, key, attempt, delay_ms, message])
+        return str(self._run("defer", keys, [job, key, attempt, delay_ms, message])[0])
 
     def release(self, job: str, key: str, why: str, owner: str = "") -> str:
         """Take a lease back, ``lost`` or ``expired``: see ``lua/release.lua``."""
-        return self._run("release", self.keys.named(job, "a e leases outbox"), [job, key, why, owner])
+        return str(self._run("release", self.keys.named(job, "a e leases outbox"), [job, key, why, owner])[0])
 
     def renew(self, job: str, key: str, owner: str) -> list[str]:
         """Lengthen a running step's lease; returns ``[renewed|lost, state of the job]``."""
@@ -244,12 +292,5 @@ _LEGAL = {
 
 
 def _flags_json(flags: Mapping[str, Flag]) -> str:
-    return dumps(
-        {
-            name: {
-                "check": flag.check, "valid": flag.valid, "reason": flag.reason,
-                "params_hash": flag.params_hash, "version": flag.version,
-            }
-            for name, flag in flags.items()
-        }
-    )  # fmt: skip
+    """Return flags as JSON, without their time: the script writes Redis' own."""
+    return str(dumps({name: {**asdict(flag), "at_ms": 0} for name, flag in flags.items()}))

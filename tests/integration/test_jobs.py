@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from celery import chain, chord, group
 from celery.result import AsyncResult
@@ -41,7 +39,11 @@ def test_kind_runs_checks_then_each_item_when_submitted(coordinator, start_worke
     assert receipt.status == "accepted"
     assert coordinator.wait(receipt.id, timeout_s=20) == 90
     flags = {flag.check: flag for flag in coordinator.status(receipt.id).flags}
-    assert {name: flag.valid for name, flag in flags.items()} == {"params": True, "positive": True, "even": True}
+    assert {name: flag.valid for name, flag in flags.items()} == {
+        "params": True,
+        "positive": True,
+        "even": True,
+    }
     assert all(flag.version == "2" and flag.at_ms and flag.params_hash for flag in flags.values())
 
 
@@ -57,7 +59,7 @@ def test_job_is_rejected_and_sends_no_work_when_checks_refuse(coordinator, start
     start_worker()
     job = coordinator.submit("sum_to", {"n": -3}).id
 
-    with pytest.raises(JobRejected, match="at least 0.*even number"):
+    with pytest.raises(JobRejected, match=r"at least 0.*even number"):
         coordinator.wait(job, timeout_s=20)
 
     assert [flag.check for flag in coordinator.status(job).flags if not flag.valid] == ["even", "positive"]
@@ -107,11 +109,15 @@ def test_job_fails_once_with_the_error_when_a_step_raises(coordinator, start_wor
     start_worker()
     job = coordinator.launch(chain(group(fail.si("boom"), fail.si("bang")), total.s()))
 
-    with pytest.raises(JobFailed, match="boom|bang"):
+    with pytest.raises(JobFailed, match=r"boom|bang"):
         coordinator.wait(job, timeout_s=20)
 
     error = coordinator.status(job).error
-    assert error["type"] == "ValueError" and error["task"] == "tests.flows.fail" and "Traceback" in error["traceback"]
+    assert (
+        error["type"] == "ValueError"
+        and error["task"] == "tests.flows.fail"
+        and "Traceback" in error["traceback"]
+    )
     assert [alert["alert"] for alert in coordinator.alerts()] == ["failed"]
 
 
@@ -119,7 +125,9 @@ def test_retry_runs_only_what_is_not_recorded_when_a_job_failed(coordinator, sta
     """Retry keeps the journal."""
     start_worker()
     runs, gate = tmp_path / "runs", tmp_path / "gate"
-    job = coordinator.launch(chain(mark.s("a", str(runs)), wait_for_file.si(str(gate), 0.1), mark.s(str(runs))))
+    job = coordinator.launch(
+        chain(mark.s("a", str(runs)), wait_for_file.si(str(gate), 0.1), mark.s(str(runs)))
+    )
     with pytest.raises(JobFailed):
         coordinator.wait(job, timeout_s=20)
 
@@ -166,7 +174,9 @@ def test_job_completes_when_a_whole_worker_is_killed(coordinator, start_worker, 
     worker = start_worker(concurrency=1)
     gate = tmp_path / "gate"
     job = coordinator.launch(chain(wait_for_file.s(str(gate)), mark.s(str(tmp_path / "runs"))))
-    wait_until(lambda: [s for s in coordinator.steps(job) if s.state == StepState.RUNNING], what="a running step")
+    wait_until(
+        lambda: [s for s in coordinator.steps(job) if s.state == StepState.RUNNING], what="a running step"
+    )
 
     worker.kill()
     gate.write_text("x")
@@ -203,7 +213,9 @@ def test_paused_job_goes_on_when_resumed(coordinator, start_worker, tmp_path):
     start_worker()
     gate = tmp_path / "gate"
     job = coordinator.launch(chain(wait_for_file.s(str(gate)), mark.s(str(tmp_path / "runs"))))
-    wait_until(lambda: [s for s in coordinator.steps(job) if s.state == StepState.RUNNING], what="a running step")
+    wait_until(
+        lambda: [s for s in coordinator.steps(job) if s.state == StepState.RUNNING], what="a running step"
+    )
     coordinator.pause(job)
     gate.write_text("x")
     wait_until(lambda: coordinator.status(job).steps_done == 1, what="the running step to finish")

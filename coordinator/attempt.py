@@ -1,0 +1,221 @@
+"""``Attempt``: one execution of a step: begin → run → finish → send.
+
+Owns what a worker does between a message's delivery and its ack. Invariant:
+record, then send, then ack; whatever is killed in between is repaired by the
+redelivery or by the reconciler. What each verdict of *begin* and *finish* means
+stands in ``state/lua``.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from celery.exceptions import Ignore, Reject, Retry
+from celery.utils.log import get_task_logger
+from kombu.utils.json import dumps
+
+from coordinator import blobs
+from coordinator.compiler import compile_canvas
+from coordinator.errors import BatutaError, InvalidParams, StateUnreachable
+from coordinator.plan import PHASE_CHECK, Follow, PlannedStep, prefix_of
+
+if TYPE_CHECKING:
+    from coordinator.step import Step
+
+#: One life of a worker: forked children have it from their parent, so the parent knows their leases.
+INSTANCE = secrets.token_hex(4)
+
+logger = get_task_logger(__name__)
+
+
+class Replaced(Exception):
+    """A step put a canvas in its place."""
+
+
+class Attempt:
+    """One execution of a step, from taking the lease to sending what follows."""
+
+    def __init__(self, task: Step, header: dict[str, Any]) -> None:
+        self.task = task
+        self.state = task.parts.state
+        self.outbox = task.parts.outbox
+        self.job: str = header["job"]
+        self.take: str = header["take"]
+        follow: Follow = tuple(tuple(part) for part in header["follow"])
+        self.step = PlannedStep(header["key"], task.name, follow=follow, phase=header["phase"])
+        self.number = 0
+        self.started_ms = 0
+        self._started = 0.0
+
+    def execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Begin, run, finish, send. Returns the value, or why the step did not run."""
+        answer = self._begin()
+        if answer[0] != "run":
+            return self._not_run(answer)
+        args = self._with_value(answer, args)
+        try:
+            value = self.task.run(*args, **kwargs)
+        except Retry as again:
+            self._defer(again)
+            raise
+        except Replaced as replaced:
+            return self._expand(replaced.args[0])
+        except Reject as reject:
+            self._reject(reject)
+        except Ignore as ignore:
+            self._fail(ignore, "a durable step must end with a value or an error; it raised Ignore")
+            raise
+        except Exception as error:
+            if self.step.phase == PHASE_CHECK and isinstance(error, InvalidParams):
+                value = [str(error)]
+            else:
+                self._fail(error)
+                raise
+        return self._finish(value)
+
+    # -- begin --------------------------------------------------------------
+
+    def _begin(self) -> list[Any]:
+        request = self.task.request
+        token = owner_of(request.hostname) + secrets.token_hex(4)
+        source_is_join = self.take.rpartition("/")[2].startswith("j")
+        needs_plan = source_is_join or (self.step.follow and self.step.follow[0][0] == "next")
+        answer = self.state.begin(
+            self.job,
+            self.step,
+            token,
+            record_of="" if source_is_join else self.take,
+            want_plan=bool(needs_plan) and not self.state.knows_plan(self.job),
+        )
+        self._started = time.monotonic()
+        return answer
+
+    def _with_value(self, answer: list[Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Put the value of what came before in front of the step's own arguments."""
+        _, self.number, retries, self.started_ms, record, plan = answer
+        request = self.task.request
+        request.fence, request.retries = self.number, retries
+        if plan is not None:
+            self.state.remember_blob(self.job, plan)
+        if self.take:
+            if record is not None:
+                value = self.state.value_of_record(self.job, self.take, record)
+            else:
+                prefix = prefix_of(self.take)
+                value = self.state.value(self.job, self.state.plan(self.job, prefix).joins[self.take])
+            args = (value, *args)
+        request.args = args
+        return args
+
+    def _not_run(self, answer: list[Any]) -> Any:
+        verdict = answer[0]
+        if verdict == "recorded":
+            self.outbox.send(self.job, answer[1:])
+            return "already recorded"
+        if verdict == "expanded":
+            return "already expanded"
+        if verdict == "exhausted":
+            self.number = answer[1]
+            error = BatutaError(
+                f"the step ended its worker's process {answer[2]} times in a row; it is given up "
+                "(COORDINATOR_MAX_ATTEMPTS)"
+            )
+            self._fail(error, alert="dead-letter")
+            raise error
+        if verdict == "stopped":
+            self.task.send_event("task-revoked", terminated=False, signum=None, expired=False)
+        logger.info("step-not-run", extra={"step": self.task.request.id, "verdict": verdict})
+        raise Ignore(f"{verdict} {answer[1:]}")
+
+    # -- finish and send ----------------------------------------------------
+
+    def finish(self, value: Any) -> list[str]:
+        return self.state.finish(
+            self.job, self.step.key, self.number, self.record_of(value), self.step.follow
+        )
+
+    def record_of(self, value: Any) -> str:
+        """Return the journal's record of a value, which lies apart where it is too large."""
+        settings = self.task.parts.settings
+        runtime_ms = round((time.monotonic() - self._started) * 1000)
+        tail: list[Any] = [self.number, self.started_ms, runtime_ms, self.task.request.hostname]
+        try:
+            text = dumps(value)
+        except (TypeError, ValueError) as error:
+            raise BatutaError(f"the result of {self.task.name} must be a JSON value: {error}") from error
+        if len(text) <= settings.result_limit_bytes:
+            return f"[{text},{dumps(tail)[1:]}"
+        url = blobs.store(settings, text, f"the result of {self.task.request.id}")
+        return str(dumps([url, *tail, "apart"]))
+
+    def _finish(self, value: Any) -> Any:
+        try:
+            answer = self.task.record(self, value)
+        except BatutaError as error:
+            if isinstance(error, StateUnreachable):
+                raise
+            self._fail(error)
+            raise
+        if answer[0] in ("recorded", "already"):
+            self.outbox.send(self.job, answer[1:])
+            return value
+        logger.warning("result-refused", extra={"step": self.task.request.id, "verdict": answer})
+        raise Ignore(f"the result of attempt {self.number} was refused: {answer}")
+
+    def _expand(self, canvas: Any) -> Any:
+        key = self.step.key
+        end: Follow = (("up", key), *self.step.follow)
+        try:
+            plan = compile_canvas(canvas, prefix=f"{key}/", end=end, phase=self.step.phase)
+        except BatutaError as error:
+            self._fail(error)
+            raise
+        verdict = self.state.expand(self.job, key, self.number, plan)
+        if verdict == "fenced":
+            raise Ignore(f"the canvas of attempt {self.number} was refused: it came late")
+        self.outbox.send(self.job, [plan.root_trigger])
+        return f"expanded into {len(plan.steps)} steps"
+
+    # -- what else may come of it -------------------------------------------
+
+    def _defer(self, again: Retry) -> None:
+        delay_ms = max(0, round(float(again.when or 0) * 1000))
+        message = (
+            f"retry in {delay_ms / 1000:g} s: {again.exc!r}"
+            if again.exc
+            else f"retry in {delay_ms / 1000:g} s"
+        )
+        self.state.defer(self.job, self.step.key, self.number, delay_ms, message)
+
+    def _reject(self, reject: Reject) -> NoReturn:
+        if reject.requeue:
+            self.state.release(self.job, self.step.key, "returned", owner_of(self.task.request.hostname))
+        else:
+            self._fail(reject, "the step rejected its message")
+        raise reject
+
+    def _fail(self, error: BaseException, message: str = "", alert: str = "failed") -> None:
+        document = error_document(self.task.name, self.task.request.id, error, message)
+        verdict = self.state.fail(self.job, self.step.key, document, attempt=self.number, alert=alert)
+        if verdict == "failed":
+            self.task.parts.notifier.log(f"job {self.job} failed: {document['message']}", job=self.job)
+
+
+def error_document(task: str, task_id: str, error: BaseException, message: str = "") -> dict[str, Any]:
+    """Return an error as JSON: step, task, type, message, traceback."""
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    return {
+        "step": task_id,
+        "task": task,
+        "type": type(error).__name__,
+        "message": message or str(error) or type(error).__name__,
+        "traceback": "".join(lines)[-8000:],
+    }
+
+
+def owner_of(hostname: str) -> str:
+    """Return what the lease tokens of this life of a worker start with."""
+    return f"{hostname}~{INSTANCE}#"

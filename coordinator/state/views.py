@@ -1,0 +1,168 @@
+"""How jobs look from outside: status, lists, steps, events, alerts.
+
+Owns the reads that people and programs see. Invariant: reads change nothing.
+What a worker reads lives in ``journal.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kombu.utils.json import loads
+
+from coordinator.errors import JobNotFound
+from coordinator.plan import Plan, PlannedStep
+from coordinator.state.journal import EXPANDED, RECORD_LENGTH, Journal
+from coordinator.state.keys import SHARDS, step_id
+from coordinator.states import Event, Flag, JobStatus, State, StepState, StepStatus
+
+
+class Views(Journal):
+    """Jobs as ``status``, ``list``, ``steps`` and ``events`` show them."""
+
+    def status(self, job: str) -> JobStatus:
+        """Return how a job stands, with its flags and parameters."""
+        fields = self._meta(job)
+        done = self.client.hlen(self._key(job, "r"))
+        flags = self.get_validation_status(job).flags
+        return _status(job, fields, done, flags=flags, params=loads(fields.get("params", "{}")))
+
+    def jobs(self, state: str | None = None, kind: str | None = None, limit: int = 100) -> list[JobStatus]:
+        """Return the newest jobs, flags and parameters left out."""
+        found: list[JobStatus] = []
+        for job in self._newest():
+            try:
+                fields = self._meta(job)
+            except JobNotFound:  # kept no longer; the reconciler prunes the index
+                continue
+            if (state and fields["state"] != state) or (kind and fields["kind"] != kind):
+                continue
+            found.append(_status(job, fields, self.client.hlen(self._key(job, "r"))))
+            if len(found) >= limit:
+                break
+        return found
+
+    # -- steps, events, alerts ----------------------------------------------
+
+    def steps(self, job: str) -> Iterator[StepStatus]:
+        """Yield every step of a job with how it stands, in the order of the plan."""
+        self.state(job)
+        if not self.client.exists(self._key(job, "p")):
+            return
+        raw = {letter: self.client.hgetall(self._key(job, letter)) for letter in "rax"}
+        hashes = {letter: {k.decode(): v.decode() for k, v in found.items()} for letter, found in raw.items()}
+        fragments = self.fragments(job)
+        yield from self._steps_of(job, self.plan(job), fragments, hashes)
+
+    def events(self, job: str, after: str = "0") -> list[Event]:
+        """Return a job's events, oldest first, that came after the event ``after``."""
+        entries = self.client.xrange(self._key(job, "e"), min=f"({after}" if after != "0" else "-")
+        return [_event(job, entry_id.decode(), _decoded(fields)) for entry_id, fields in entries]
+
+    def alerts(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the newest alerts."""
+        found: list[dict[str, Any]] = []
+        for shard in range(SHARDS):
+            for entry_id, fields in self.client.xrevrange(self.keys.index(shard, "alerts"), count=limit):
+                stamp = entry_id.decode()
+                found.append(
+                    {"id": f"{shard}:{stamp}", "at_ms": int(stamp.partition("-")[0]), **_decoded(fields)}
+                )
+        return sorted(found, key=lambda alert: alert["at_ms"], reverse=True)[:limit]
+
+    # -- private ------------------------------------------------------------
+
+    def _meta(self, job: str) -> dict[str, str]:
+        fields = _decoded(self.client.hgetall(self._key(job, "m")))
+        if "state" not in fields:
+            raise JobNotFound(f"no job has the id {job!r}; `list` shows those that exist", job=job)
+        return fields
+
+    def _newest(self) -> Iterator[str]:
+        found: list[tuple[float, str]] = []
+        for shard in range(SHARDS):
+            rows = self.client.zrevrange(self.keys.index(shard, "jobs"), 0, -1, withscores=True)
+            found += [(created, job.decode()) for job, created in rows]
+        return (job for _, job in sorted(found, reverse=True))
+
+    def _steps_of(
+        self, job: str, plan: Plan, fragments: dict[str, Plan], hashes: dict[str, dict[str, str]]
+    ) -> Iterator[StepStatus]:
+        ready = {
+            trigger: plan.is_ready(trigger, hashes["r"]) for trigger in {step.after for step in plan.steps}
+        }
+        for step in plan.steps:
+            yield self._step_status(
+                job, step, hashes, is_ready=ready[step.after], is_expanded=step.key in fragments
+            )
+            if step.key in fragments:
+                yield from self._steps_of(job, fragments[step.key], fragments, hashes)
+
+    def _step_status(
+        self,
+        job: str,
+        step: PlannedStep,
+        hashes: dict[str, dict[str, str]],
+        *,
+        is_ready: bool,
+        is_expanded: bool,
+    ) -> StepStatus:
+        head = (step_id(job, step.key, step.label), step.key, step.task)
+        record = hashes["r"].get(step.key)
+        if record == EXPANDED:
+            return StepStatus(*head, StepState.SUCCEEDED)
+        if record is not None:
+            _, attempt, started, runtime, worker = loads(record)[:RECORD_LENGTH]
+            return StepStatus(*head, StepState.SUCCEEDED, attempt, worker, started, runtime)
+        attempt, _, retries, token, started, live = loads(hashes["a"].get(step.key, '[0,0,0,"",null,0]'))
+        worker = token.partition("~")[0]
+        if step.key in hashes["x"]:
+            return StepStatus(
+                *head, StepState.FAILED, attempt, worker, started, error=loads(hashes["x"][step.key])
+            )
+        if is_expanded:
+            return StepStatus(*head, StepState.EXPANDED, attempt, worker, started)
+        if live:
+            return StepStatus(*head, StepState.RUNNING, attempt, worker, started)
+        due = self.client.zscore(self.keys.named(job, "timers")[0], f"{job}|{step.key}") if retries else None
+        if due is not None:
+            return StepStatus(*head, StepState.RETRYING, attempt, worker, started, due_ms=int(due))
+        return StepStatus(*head, StepState.READY if is_ready else StepState.WAITING, attempt, worker, started)
+
+
+def _status(
+    job: str,
+    fields: dict[str, str],
+    done: int,
+    *,
+    flags: Iterable[Flag] = (),
+    params: dict[str, Any] | None = None,
+) -> JobStatus:
+    def number(name: str) -> int | None:
+        return int(float(fields[name])) if fields.get(name) else None
+
+    return JobStatus(
+        id=job,
+        kind=fields["kind"],
+        state=State(fields["state"]),
+        version=fields.get("version", ""),
+        created_ms=number("created") or 0,
+        started_ms=number("started"),
+        finished_ms=number("finished"),
+        steps_done=done,
+        steps_total=number("total") or 0,
+        flags=tuple(flags),
+        params=params or {},
+        error=loads(fields["error"]) if fields.get("error") else None,
+        reason=fields.get("reason", ""),
+    )
+
+
+def _event(job: str, entry_id: str, fields: dict[str, str]) -> Event:
+    at_ms = int(entry_id.partition("-")[0])
+    return Event(entry_id, at_ms, job, fields["event"], fields.get("step", ""), fields.get("detail", ""))
+
+
+def _decoded(fields: dict[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
