@@ -14,7 +14,6 @@ from coordinator.cli.session import Session
 
 if TYPE_CHECKING:
     from coordinator.coordinator import Coordinator
-
     from coordinator.states import Event
 
 POLL_S = 0.5

@@ -6,7 +6,6 @@ a traceback only with ``--debug``.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -54,6 +53,10 @@ ADVICE: dict[type[BaseException], str] = {
 }
 
 
+class ReaderLeft(Exception):
+    """Whoever read the output went away (``| head``): not a fault, and nowhere to say so."""
+
+
 def exit_code(error: BaseException) -> int:
     """Return the documented exit code for ``error``."""
     return CODES[_nearest(error, CODES)]
@@ -61,8 +64,7 @@ def exit_code(error: BaseException) -> int:
 
 def report(error: BaseException, session: Session) -> int:
     """Tell ``error`` to the user and return the exit code."""
-    if isinstance(error, OSError) and error.errno == errno.EPIPE:
-        # The reader went away (``| head``): not a fault, and nowhere to say so.
+    if isinstance(error, ReaderLeft):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     if isinstance(error, click.exceptions.NoArgsIsHelpError):

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from coordinator.cli.exits import report
+from coordinator.cli.exits import ReaderLeft, report
 from coordinator.cli.options import common
 from coordinator.cli.session import Session
 
@@ -78,6 +78,12 @@ class Program(click.Group):
         for title, section in COMMANDS.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), does) for name, (_, does) in section.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderLeft from error  # click would end with 1, which says that a job failed
 
     def main(  # type: ignore[override]  # click overloads it by standalone_mode, which is fixed here
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any

@@ -79,9 +79,8 @@ def resume_command(session: Session, /, **targets: Any) -> int:
 @click.pass_obj
 def retry_command(session: Session, /, from_step: str | None, **targets: Any) -> int:
     """Run failed or cancelled jobs again; what is recorded is kept."""
-    return steer(
-        session, "retry", lambda job: session.coordinator().retry(job, from_step=from_step), **targets
-    )
+    start = {"from_step": from_step} if from_step else {}
+    return steer(session, "retry", lambda job: session.coordinator().retry(job, **start), **targets)
 
 
 def steer(

@@ -15,7 +15,7 @@ from coordinator.cli.output import Column, show_json, show_rows
 from coordinator.cli.session import Session, program_name
 from coordinator.cli.watch import follow, view_for
 from coordinator.errors import JobRejected
-from coordinator.states import Receipt
+from coordinator.states import Receipt, State
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -124,7 +124,10 @@ def submit(session: Session, kind: str, *, worker: bool, **request: Any) -> Rece
     if receipt.status == "rejected":
         raise JobRejected(f"job {receipt.id} is rejected", errors=list(receipt.errors))
     if receipt.status == "duplicate":
-        click.echo(f"key {request['key']!r} was submitted before; this is its job", err=True)
+        state = coordinator.status(receipt.id).state
+        if state is State.REJECTED:
+            coordinator.result(receipt.id)  # Raises: the same request gets the same answer.
+        click.echo(f"key {request['key']!r} was submitted before; its job is {state}", err=True)
     elif not worker:
         click.echo(f"accepted; to follow it: {program_name()} watch {receipt.id}", err=True)
         if session.embedded_home:
