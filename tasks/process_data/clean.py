@@ -1,0 +1,102 @@
+"""Clean one partition: read it, check every row, write its part, its quarantine and its counts.
+
+Safe to run again after a kill at any place: the same partition gives the same
+bytes, and every file is written whole under its final name or not at all.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tasks.process_data import summary
+from tasks.process_data.compiled import Compiled, compile_rules
+from tasks.process_data.engine import Place, check
+from tasks.process_data.errors import SourceError
+from tasks.process_data.frames import slices
+from tasks.process_data.rules import Rules
+from tasks.process_data.survey import SURVEY, Partition, Surveyed, unchanged
+from tasks.process_data.tally import Tally
+from tasks.process_data.workspace import Workspace, Written
+
+if TYPE_CHECKING:
+    import polars as pl
+
+COMPRESSION_LEVEL = 1  # zstd; the next levels cost more time than they save room
+
+
+def clean(workspace: Workspace, item: dict[str, Any]) -> dict[str, Any]:
+    """Clean the partition that an item of the survey describes.
+
+    Returns:
+        ``{index, rows, valid, quarantined, part, quarantine, tally}``, the last three as
+        ``{path, size_bytes, sha256}``.
+    Raises:
+        SourceError, RulesError, DestinationError: with what to do.
+    """
+    partition = Partition(**item)
+    shared = workspace.read_json(SURVEY)
+    source = Surveyed(**shared["sources"][partition.source])
+    rules = Rules.model_validate(shared["rules"])
+    unchanged(source)
+    compiled = compile_rules(rules, source_schema(source, shared["columns"]))
+    rows_before = sum(each["rows"] for each in shared["sources"][: partition.source])
+    place = Place(source.name, rows_before, shared["rows"])
+    valid, quarantine, tally = _checked(source, partition, compiled, place)
+    if tally.rows != partition.rows:
+        raise SourceError(
+            f"{source.name}: expected {partition.rows} rows from row {partition.first_row} on, found {tally.rows}; "
+            "it has changed since the survey, so submit a new job"
+        )
+    name = f"{partition.index:05d}"
+    states = _states(valid, rules, compiled)
+    return {
+        "index": partition.index,
+        "rows": tally.rows,
+        "valid": tally.valid,
+        "quarantined": tally.quarantined,
+        "part": asdict(_write_part(workspace, f"parts/part-{name}.parquet", valid)),
+        "quarantine": asdict(workspace.write(f"quarantine/quarantine-{name}.jsonl", quarantine)),
+        "tally": asdict(workspace.write_json(f"tallies/{name}.json", {"tally": tally.to_json(), "groups": states})),
+    }
+
+
+def source_schema(source: Surveyed, columns: list[str]) -> dict[str, pl.DataType]:
+    """The types of a source's columns: text, but for Parquet."""
+    import polars as pl
+
+    if source.format != "parquet":
+        return dict.fromkeys(columns, pl.String())
+    found = pl.read_parquet_schema(source.place)
+    return {name: found[name] for name in columns}
+
+
+def _checked(
+    source: Surveyed, partition: Partition, compiled: Compiled, place: Place
+) -> tuple[pl.DataFrame, bytes, Tally]:
+    import polars as pl
+
+    frames = [pl.DataFrame(schema=compiled.schema)]
+    quarantine, tally = [], Tally()
+    for rows in slices(source, partition, compiled.columns):
+        checked = check(rows, compiled, place)
+        frames.append(checked.valid)
+        quarantine.append(checked.quarantine)
+        tally.add(checked.tally)
+    return pl.concat(frames, rechunk=True), b"".join(quarantine), tally
+
+
+def _states(valid: pl.DataFrame, rules: Rules, compiled: Compiled) -> list[Any]:
+    if rules.summary is None:
+        return []
+    aggregates = summary.compile_summary(rules, compiled.schema)
+    groups = summary.partial(valid, rules.summary.group_by, aggregates)
+    return [[list(key), states] for key, states in sorted(groups.items(), key=lambda each: str(each[0]))]
+
+
+def _write_part(workspace: Workspace, name: str, valid: pl.DataFrame) -> Written:
+    # Into memory first: a full disk must show as an error of the file system, not of the Parquet writer.
+    content = io.BytesIO()
+    valid.write_parquet(content, compression="zstd", compression_level=COMPRESSION_LEVEL)
+    return workspace.write(name, content.getvalue())

@@ -1,0 +1,67 @@
+"""SQL expressions that look at one row only.
+
+Invariant: what compiles here gives the same value for a row whatever rows lie
+beside it, so the output can't depend on how the input is cut. Functions that
+aggregate, look at neighbours or at the clock are refused by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+
+from tasks.process_data.errors import RulesError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ROW_FUNCTIONS = frozenset(
+    """ABS ACOS ASIN ATAN ATAN2 BIT_LENGTH CAST CBRT CEIL CEILING COALESCE CONCAT CONCAT_WS COS DATE DATE_PART
+    DEGREES DIV ENDS_WITH EXP EXTRACT FLOOR GREATEST IF IFNULL INITCAP LEAST LEFT LENGTH LN LOG LOG10 LOG1P LOG2
+    LOWER LTRIM MOD NORMALIZE NULLIF OCTET_LENGTH POW POWER RADIANS REGEXP_LIKE REPLACE REVERSE RIGHT ROUND RTRIM
+    SIGN SIN SPLIT_PART SQRT STARTS_WITH STRPOS STRPTIME SUBSTR SUBSTRING TAN TRIM TRY_CAST UPPER""".split()
+)
+_WORDS_BEFORE_A_BRACKET = frozenset(
+    """AND OR NOT IN LIKE ILIKE RLIKE REGEXP BETWEEN WHEN THEN ELSE CASE IS AS FROM FOR XOR
+    DECIMAL NUMERIC VARCHAR CHAR TIMESTAMP""".split()
+)
+_NOT_ROW_LOCAL = frozenset(
+    """SELECT OVER CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP NOW UNION WITH""".split()
+)
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_CALL = re.compile(r"([A-Za-z_]\w*)\s*\(")
+
+
+def compile_sql(place: str, sql: str) -> pl.Expr:
+    """Compile a row-local SQL expression.
+
+    Arguments:
+        place: where in the rules it stands, for the message.
+    Raises:
+        RulesError: it does not parse, or looks at more than one row or at the clock.
+    """
+    import polars as pl
+
+    _refuse_beyond_row(place, sql)
+    try:
+        return pl.sql_expr(sql)
+    except pl.exceptions.PolarsError as error:
+        raise RulesError(f"{place}: expected an SQL expression, found {sql!r}: {first_line(error)}; correct it") from None
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _refuse_beyond_row(place: str, sql: str) -> None:
+    bare = _LITERAL.sub(" ''", sql)
+    for word in _WORD.findall(bare):
+        if word.upper() in _NOT_ROW_LOCAL:
+            raise RulesError(f"{place}: expected an expression on one row, found {word.upper()} in {sql!r}; take it out")
+    for name in _CALL.findall(bare):
+        if name.upper() not in ROW_FUNCTIONS | _WORDS_BEFORE_A_BRACKET:
+            near = difflib.get_close_matches(name.upper(), sorted(ROW_FUNCTIONS), 3)
+            advice = f"did you mean {' or '.join(near)}?" if near else f"use one of {', '.join(sorted(ROW_FUNCTIONS))}"
+            raise RulesError(f"{place}: {name.upper()} is not a function on one row, found in {sql!r}; {advice}")

@@ -1,0 +1,210 @@
+"""The summary: figures over the valid rows, group by group, that add up exactly.
+
+Each partition gives a partial state for each group; states merge in any order
+to the same figures, since counts are integers, sums are exact (``exact``) and
+least and greatest don't care. A mean is an exact sum divided once, at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from tasks.process_data import exact
+from tasks.process_data.errors import RulesError
+from tasks.process_data.expressions import compile_sql, first_line
+from tasks.process_data.rules import Rules
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MAX_GROUPS = 100_000
+_CALL = re.compile(r"\s*(COUNT|SUM|AVG|MEAN|MIN|MAX)\s*\((.*)\)\s*", re.IGNORECASE | re.DOTALL)
+Key = tuple[Any, ...]
+State = dict[str, Any]  # n: values counted; bins: exact sum; least; greatest
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """One figure."""
+
+    name: str
+    function: str  # COUNT, SUM, AVG, MIN or MAX
+    value: pl.Expr | None  # None for COUNT(*)
+    kind: str  # of the value: integer, number, decimal or other
+    scale: int = 0  # digits after the point, of a decimal
+
+
+def compile_summary(rules: Rules, schema: dict[str, Any]) -> list[Aggregate]:
+    """Compile the summary's aggregates for the valid rows' columns.
+
+    Raises:
+        RulesError: an aggregate or a group names what isn't there, or adds up what is no number.
+    """
+    if rules.summary is None:
+        return []
+    for name in rules.summary.group_by:
+        if name not in schema:
+            raise RulesError(f"summary.group_by: there is no column {name!r}; it has {', '.join(list(schema)[:20])}")
+    return [_compiled(name, sql, schema) for name, sql in rules.summary.aggregates.items()]
+
+
+def partial(valid: pl.DataFrame, group_by: list[str], aggregates: list[Aggregate]) -> dict[Key, list[State]]:
+    """The states of every group in some valid rows."""
+    import polars as pl
+
+    inputs = {f"v{at}": each.value for at, each in enumerate(aggregates) if each.value is not None}
+    frame = valid.select(pl.col(group_by).name.prefix("k:"), **inputs, n=pl.lit(1, pl.Int64)).rechunk()
+    figures, powers = [pl.col("n").sum()], {}
+    for at, each in enumerate(aggregates):
+        frame, powers[at] = _with_bins(frame, f"v{at}", each)
+        figures += _figures(f"v{at}", each, powers[at])
+    keys = [f"k:{name}" for name in group_by]
+    grouped = frame.group_by(keys).agg(figures) if keys else frame.select(figures)
+    return {
+        tuple(_plain(row[key]) for key in keys): [
+            _state(row, f"v{at}", each, powers[at]) for at, each in enumerate(aggregates)
+        ]
+        for row in grouped.iter_rows(named=True)
+    }
+
+
+def merge(into: dict[Key, list[State]], more: dict[Key, list[State]], aggregates: list[Aggregate]) -> None:
+    """Add some groups' states to others, in place.
+
+    Raises:
+        RulesError: there are more groups than one result should hold.
+    """
+    for key, states in more.items():
+        known = into.get(key)
+        into[key] = states if known is None else [
+            _merged(*pair) for pair in zip(aggregates, known, states, strict=True)
+        ]  # fmt: skip
+    if len(into) > MAX_GROUPS:
+        raise RulesError(f"summary.group_by: expected at most {MAX_GROUPS} groups, found more; group by fewer values")
+
+
+def table(groups: dict[Key, list[State]], group_by: list[str], aggregates: list[Aggregate]) -> dict[str, Any]:
+    """The finished summary, its groups sorted, missing keys last."""
+    ordered = sorted(groups, key=lambda key: [(part is None, part) for part in key])
+    return {
+        "group_by": group_by,
+        "columns": [*group_by, *(each.name for each in aggregates)],
+        "rows": [
+            [*key, *(_figure(each, state) for each, state in zip(aggregates, groups[key], strict=True))]
+            for key in ordered
+        ],
+    }
+
+
+def _compiled(name: str, sql: str, schema: dict[str, Any]) -> Aggregate:
+    import polars as pl
+
+    place = f"summary.aggregates.{name}"
+    match = _CALL.fullmatch(sql)
+    if not match:
+        raise RulesError(f"{place}: expected COUNT(*), or COUNT, SUM, AVG, MIN or MAX of an expression, found {sql!r}")
+    function = match.group(1).upper().replace("MEAN", "AVG")
+    if match.group(2).strip() == "*":
+        if function != "COUNT":
+            raise RulesError(f"{place}: expected {function} of a column, found {sql!r}; only COUNT takes *")
+        return Aggregate(name, function, None, "other")
+    value = compile_sql(place, match.group(2))
+    try:
+        kind = pl.DataFrame(schema=schema).select(value.alias("value")).schema["value"]
+    except pl.exceptions.PolarsError as error:
+        raise RulesError(f"{place}: can't work on these columns: {first_line(error)}; correct {sql!r}") from None
+    if function in ("SUM", "AVG") and not (kind.is_numeric() or kind == pl.Boolean):
+        raise RulesError(f"{place}: expected a number to add up, found {kind} in {sql!r}; give the column a number's type")
+    if isinstance(kind, pl.Decimal):
+        return Aggregate(name, function, value, "decimal", kind.scale)
+    if kind.is_float():
+        # A narrower float is widened, which is exact, so that all sums use one set of bins.
+        return Aggregate(name, function, value.cast(pl.Float64), "number")
+    is_whole = kind.is_integer() or (kind == pl.Boolean and function in ("SUM", "AVG"))
+    return Aggregate(name, function, value.cast(pl.Int128) if is_whole else value, "integer" if is_whole else "other")
+
+
+def _with_bins(frame: pl.DataFrame, column: str, each: Aggregate) -> tuple[pl.DataFrame, list[int]]:
+    if each.function not in ("SUM", "AVG") or each.kind != "number":
+        return frame, []
+    bins = exact.binned(frame[column].replace([float("inf"), float("-inf"), float("nan")], None))
+    return frame.with_columns(units.alias(f"{column}:{power}") for power, units in bins), [power for power, _ in bins]
+
+
+def _figures(column: str, each: Aggregate, powers: list[int]) -> list[pl.Expr]:
+    import polars as pl
+
+    if each.value is None:
+        return []
+    figures = [pl.col(column).count().alias(f"{column}.n")]
+    if each.function in ("MIN", "MAX"):
+        best = pl.col(column).min() if each.function == "MIN" else pl.col(column).max()
+        figures.append(best.alias(f"{column}.best"))
+    elif each.function in ("SUM", "AVG"):
+        figures += [pl.col(f"{column}:{power}").sum().alias(f"{column}.{power}") for power in powers]
+        if each.kind != "number":
+            figures.append(pl.col(column).sum().alias(f"{column}.sum"))
+    return figures
+
+
+def _state(row: dict[str, Any], column: str, each: Aggregate, powers: list[int]) -> State:
+    if each.value is None:
+        return {"n": row["n"]}
+    state: State = {"n": row[f"{column}.n"]}
+    if each.function in ("MIN", "MAX"):
+        state["best"] = _plain(row[f"{column}.best"])
+    elif each.kind == "number":
+        state["bins"] = {str(power): row[f"{column}.{power}"] for power in powers if row[f"{column}.{power}"]}
+    elif each.function in ("SUM", "AVG"):
+        value = row[f"{column}.sum"] or 0
+        state["sum"] = int(Fraction(value) * 10**each.scale)
+    return state
+
+
+def _merged(each: Aggregate, first: State, second: State) -> State:
+    state: State = {"n": first["n"] + second["n"]}
+    if "bins" in first:
+        state["bins"] = {
+            power: first["bins"].get(power, 0) + second["bins"].get(power, 0)
+            for power in sorted({*first["bins"], *second["bins"]}, key=int)
+        }
+    if "sum" in first:
+        state["sum"] = first["sum"] + second["sum"]
+    if "best" in first:
+        values = [value for value in (first["best"], second["best"]) if value is not None]
+        rank = Decimal if each.kind == "decimal" else None
+        choose = min if each.function == "MIN" else max
+        state["best"] = choose(values, key=rank) if values else None  # type: ignore[type-var]
+    return state
+
+
+def _figure(each: Aggregate, state: State) -> Any:
+    if each.function == "COUNT":
+        return state["n"]
+    if "best" in state or not state["n"]:
+        return state.get("best")
+    total = Fraction(state["sum"]) if "sum" in state else exact.total({int(p): n for p, n in state["bins"].items()})
+    if each.function == "AVG":
+        return float(total / state["n"] / 10**each.scale)
+    if each.kind == "decimal":
+        return _decimal(state["sum"], each.scale)
+    return state["sum"] if each.kind == "integer" else float(total)
+
+
+def _decimal(units: int, scale: int) -> str:
+    """A scaled integer as decimal text; ``Decimal`` would round it to its context's digits."""
+    digits = str(abs(units)).rjust(scale + 1, "0")
+    sign = "-" if units < 0 else ""
+    return sign + (f"{digits[:-scale]}.{digits[-scale:]}" if scale else digits)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; dates as ISO text, which sorts as they do."""
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value
