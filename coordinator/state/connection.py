@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError
 from redis.retry import Retry
 
 from coordinator.errors import StateUnreachable
@@ -61,15 +61,25 @@ class reaching:  # noqa: N801 - a context manager, read as a word
             raise StateUnreachable(
                 f"Redis at {redacted(self.url)} refused the password; check user and password in REDIS_URL"
             ) from error
-        if isinstance(error, RedisError):
+        if isinstance(error, RedisError) and not isinstance(error, NoScriptError):  # reloads
             raise StateUnreachable(
                 f"Redis at {redacted(self.url)} can't be used: {error}; is it running, and REDIS_URL right?"
             ) from error
 
 
+class Client(redis.Redis):
+    """redis-py's client, with our errors: reads have no script around them that would turn them."""
+
+    url = ""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        with reaching(self.url):
+            return super().execute_command(*args, **options)
+
+
 def connect(url: str) -> redis.Redis:
     """Return a client that retries on its own: at once, then up to 1 s apart, for about 3 s."""
-    return redis.Redis.from_url(
+    client = Client.from_url(
         url,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=ANSWER_TIMEOUT_S,
@@ -77,6 +87,8 @@ def connect(url: str) -> redis.Redis:
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 6),
         retry_on_error=[redis.exceptions.ConnectionError, redis.exceptions.TimeoutError],
     )
+    client.url = url
+    return client
 
 
 def _text(answer: Any) -> Any:

@@ -197,12 +197,22 @@ def test_pause_holds_and_resume_goes_on(call, worker, gate):
     wait_until(lambda: open_gate(gate) or call("result", job).returncode == 0, what="the result")
 
 
-@pytest.mark.parametrize("variable", ["BROKER_URL", "REDIS_URL"])
-def test_submit_exits_with_5_when_nobody_listens(call, env, variable):
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("BROKER_URL", ["submit", "sum", *NUMBERS]),
+        ("REDIS_URL", ["submit", "sum", *NUMBERS]),
+        ("REDIS_URL", ["list"]),
+        ("REDIS_URL", ["status", "sum"]),
+        ("REDIS_URL", ["alerts"]),
+        ("REDIS_URL", ["cancel", "--state", "processing", "-y"]),
+    ],
+)
+def test_command_exits_with_5_when_nobody_listens(call, env, variable, words):
     """Within seconds, in plain words."""
     scheme = env[variable].partition(":")[0]
     begun = time.monotonic()
-    done = call("submit", "sum", *NUMBERS, **{variable: f"{scheme}://me:secret@127.0.0.1:1/"})
+    done = call(*words, **{variable: f"{scheme}://me:secret@127.0.0.1:1/"})
     assert done.returncode == 5, done.stderr
     assert time.monotonic() - begun < 30
     assert "Traceback" not in done.stderr and "secret" not in done.stderr

@@ -114,10 +114,21 @@ def test_submit_exits_with_3_when_rejected_at_once(facade, call):
 
 def test_submit_says_so_when_the_key_was_used_before(facade, call):
     """The same key makes one job; its id is printed again."""
-    facade.receipt = Receipt(JOB, "duplicate")
+    facade.receipt, facade.found = Receipt(JOB, "duplicate"), [make_job()]
     result = call("submit", "orders", "-p", "source=a", "--key", "k")
     assert (result.exit_code, result.stdout) == (0, f"{JOB}\n")
-    assert "before" in result.stderr
+    assert "before; its job is processing" in result.stderr
+
+
+def test_submit_exits_with_3_when_the_key_was_rejected_before(facade, call, monkeypatch):
+    """The same request gets the same answer."""
+
+    def rejected(_):
+        raise errors.JobRejected("no such column")
+
+    facade.receipt, facade.found = Receipt(JOB, "duplicate"), [make_job(State.REJECTED)]
+    monkeypatch.setattr(facade, "result", rejected)
+    assert call("submit", "orders", "-p", "source=a", "--key", "k").exit_code == 3
 
 
 def test_dry_run_sends_nothing(facade, call):
