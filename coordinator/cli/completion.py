@@ -15,7 +15,7 @@ def kinds(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list
     try:
         from coordinator.cli import connection
 
-        names = connection.offline_coordinator().kinds()
+        names = connection.loaded_registry().kinds()
     except Exception:  # A completion that fails must not write into the user's prompt.
         logging.getLogger(__name__).debug("completion.failed", exc_info=True)
         return []

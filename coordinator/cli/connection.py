@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -61,7 +62,7 @@ def open_coordinator(*, worker: bool, say: Callable[[str], None]) -> Opened:
     if settings.is_embedded:
         return _open_embedded(worker=worker, say=say)
     say(f"broker {redacted(settings.broker_url)}, state {redacted(settings.redis_url)}")
-    return Opened(offline_coordinator(), redacted(settings.redis_url))
+    return Opened(_facade(), redacted(settings.redis_url))
 
 
 def start_embedded(stack: ExitStack, say: Callable[[str], None]) -> Embedded:
@@ -74,11 +75,13 @@ def start_embedded(stack: ExitStack, say: Callable[[str], None]) -> Embedded:
     return embedded
 
 
-def offline_coordinator() -> Coordinator:
-    """Return a façade that has not connected yet; kinds and their parameters need no server."""
-    from coordinator import Coordinator
+def loaded_registry() -> ModuleType:
+    """Return the registry with all kinds in it; it needs no server, and starts none."""
+    from coordinator import registry
+    from coordinator.app import load_jobs
 
-    return Coordinator.from_settings()
+    load_jobs(Settings.from_env())
+    return registry
 
 
 def running_coordinator() -> Coordinator:
@@ -97,7 +100,7 @@ def running_coordinator() -> Coordinator:
         socket.create_connection((address.hostname or "localhost", address.port or 6379), PROBE_S).close()
     except OSError as error:
         raise StateUnreachable(f"Redis does not answer: {error}") from error
-    return offline_coordinator()
+    return _facade()
 
 
 def is_embedded_running() -> bool:
@@ -114,10 +117,16 @@ def _open_embedded(*, worker: bool, say: Callable[[str], None]) -> Opened:
     try:
         embedded = start_embedded(stack, say)
         started = embedded.start_worker() if worker else None
-        return Opened(offline_coordinator(), _near(embedded.home.folder), True, started, stack)
+        return Opened(_facade(), _near(embedded.home.folder), True, started, stack)
     except BaseException:
         stack.close()
         raise
+
+
+def _facade() -> Coordinator:
+    from coordinator import Coordinator
+
+    return Coordinator.from_settings()
 
 
 def _near(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -11,14 +12,14 @@ import click
 
 from coordinator.cli.exits import DETACHED
 from coordinator.cli.options import common
-from coordinator.cli.output import one_line, show_fields, show_json
+from coordinator.cli.output import show_fields, show_json
 from coordinator.cli.session import Session, program_name
 from coordinator.cli.watch import follow, view_for
 from coordinator.errors import InvalidRequest
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 KIND = "process_data"
-FIRST_REASONS = 5
+FIRST_ROWS = 5
 
 
 @click.command("demo")
@@ -30,17 +31,18 @@ FIRST_REASONS = 5
 def demo_command(session: Session, destination: str | None) -> int | None:
     """Run process_data on the data set that is shipped; needs no server."""
     folder = Path(destination) if destination else _fresh_folder()
-    params = {**shipped(DATA), "destination": str(folder.resolve())}
+    params = {**shipped(DATA), "destination": str(folder.absolute())}
     session.kind = KIND
-    click.echo(f"{KIND}: checking and cleaning {params['source']}", err=True)
-    receipt = session.coordinator(worker=True).submit(KIND, params)
+    click.echo(f"{KIND}: check {_near(params['source'])} against {_near(params['rules'])}", err=True)
+    receipt = session.submitted(session.coordinator(worker=True).submit(KIND, params))
     if follow(session, receipt.id, view_for(session, sys.stderr), timeout_s=None) is None:
         return DETACHED
     result = session.coordinator().result(receipt.id)
     if session.is_json:
         show_json(result)
     else:
-        show_outcome(receipt.id, result)
+        show_outcome(result)
+        click.echo(f"\nHow it ran: {program_name()} steps {receipt.id}")
     return None
 
 
@@ -57,10 +59,24 @@ def shipped(folder: Path) -> dict[str, str]:
     return {"source": str(sources[0]), "rules": str(rules[0])}
 
 
-def show_outcome(job_id: str, result: dict[str, Any]) -> None:
+def show_outcome(result: dict[str, Any]) -> None:
     """Print counts, the first reasons and where things lie."""
-    show_fields([(name, one_line(value)) for name, value in result.items()])
-    click.echo(f"\nhow it ran: {program_name()} steps {job_id}")
+    quarantined = f"{result['quarantined']:,} ({result['share']:.1%})"
+    counts = {"rows": f"{result['rows']:,}", "valid": f"{result['valid']:,}", "quarantined": quarantined}
+    show_fields(counts.items())
+    click.echo("\nRules that were broken, and how often:")
+    for rule, count in sorted(result["rules"].items(), key=lambda entry: -entry[1]):
+        click.echo(f"  {count:>6,}  {rule}")
+    click.echo("\nThe first quarantined rows, and why:")
+    for row in result["first_reasons"][:FIRST_ROWS]:
+        click.echo(f"  {row['source']} row {row['row']}: {'; '.join(row['reasons'])}")
+    click.echo()
+    show_fields([("output", _near(result["destination"])), ("report", _near(result["report"]))])
+
+
+def _near(path: str) -> str:
+    near = os.path.relpath(path)
+    return path if near.startswith("..") else near
 
 
 def _fresh_folder() -> Path:

@@ -29,7 +29,9 @@ class Param:
     @property
     def note(self) -> str:
         """What to know about leaving it out."""
-        return "required" if self.required else f"default: {one_line(self.default, 40)}"
+        if self.required:
+            return "required"
+        return "optional" if self.default in (None, "") else f"default: {one_line(self.default, 40)}"
 
 
 KIND_COLUMNS = (
@@ -69,14 +71,14 @@ class KindCommand(click.Command):
 @click.pass_obj
 def kinds_command(session: Session, kind: str | None) -> None:
     """List the kinds of job, or show the parameters of one."""
-    coordinator = connection.offline_coordinator()
+    registry = connection.loaded_registry()
     if kind is None:
-        rows = [kind_row(coordinator.kind(name)) for name in coordinator.kinds()]
+        rows = [kind_row(registry.kind(name)) for name in registry.kinds()]
         show_rows(
             session, rows, KIND_COLUMNS, none="no kinds: COORDINATOR_JOBS names the modules that hold them"
         )
         return
-    found = coordinator.kind(kind)
+    found = registry.kind(kind)
     params = params_of(found)
     if session.is_json:
         show_json(kind_row(found) | {"params": [asdict(param) for param in params]})
@@ -113,9 +115,9 @@ def _named_kind(words: list[str]) -> Any:
     if not words:
         return None
     try:
-        coordinator = connection.offline_coordinator()
-        name = next((word for word in words if word in coordinator.kinds()), None)
-        return coordinator.kind(name) if name else None
+        registry = connection.loaded_registry()
+        name = next((word for word in words if word in registry.kinds()), None)
+        return registry.kind(name) if name else None
     except BatutaError:
         return None  # Help must be shown even where the settings can't be used.
 
@@ -134,6 +136,7 @@ def _type_name(spec: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "anyOf" in spec:
         return " or ".join(dict.fromkeys(_type_name(part, definitions) for part in spec["anyOf"]))
     if spec.get("type") == "array":
-        return f"list of {_type_name(spec.get('items', {}), definitions)}"
+        items = _type_name(spec.get("items", {}), definitions)
+        return f"list of {items.replace('number', 'numbers')}"
     words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
     return (words | {"object": "object", "null": "nothing"}).get(str(spec.get("type")), "any JSON")

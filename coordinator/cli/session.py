@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from coordinator.errors import JobRejected
+from coordinator.states import Receipt, State
+
 if TYPE_CHECKING:
     from coordinator.cli.connection import Opened
     from coordinator.coordinator import Coordinator
@@ -54,6 +57,19 @@ class Session:
         self.job = prefix
         self.job = self.coordinator(worker=worker).resolve(prefix)
         return self.job
+
+    def submitted(self, receipt: Receipt) -> Receipt:
+        """Return the receipt of an accepted request.
+
+        Raises:
+            JobRejected: it was refused, now or when its key was used before.
+        """
+        self.job = receipt.id
+        if receipt.status == "rejected":
+            raise JobRejected(f"job {receipt.id} is rejected", errors=list(receipt.errors))
+        if receipt.status == "duplicate" and self.coordinator().status(receipt.id).state is State.REJECTED:
+            self.coordinator().result(receipt.id)  # Raises: the same request gets the same answer.
+        return receipt
 
     @property
     def embedded_home(self) -> str:

@@ -14,8 +14,7 @@ from coordinator.cli.options import Duration, common, kind_argument, read_params
 from coordinator.cli.output import Column, show_json, show_rows
 from coordinator.cli.session import Session, program_name
 from coordinator.cli.watch import follow, view_for
-from coordinator.errors import JobRejected
-from coordinator.states import Receipt, State
+from coordinator.states import Receipt
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,22 +111,18 @@ def submit(session: Session, kind: str, *, worker: bool, **request: Any) -> Rece
     """
     coordinator = session.coordinator(worker=worker)
     params = params_for(session, kind, request["pairs"], request["file"])
-    receipt = coordinator.submit(
-        kind,
-        params,
-        key=request["key"],
-        queue=request["queue"],
-        priority=request["priority"],
-        deadline_s=request["deadline"],
+    receipt = session.submitted(
+        coordinator.submit(
+            kind,
+            params,
+            key=request["key"],
+            queue=request["queue"],
+            priority=request["priority"],
+            deadline_s=request["deadline"],
+        )
     )
-    session.job = receipt.id
-    if receipt.status == "rejected":
-        raise JobRejected(f"job {receipt.id} is rejected", errors=list(receipt.errors))
     if receipt.status == "duplicate":
-        state = coordinator.status(receipt.id).state
-        if state is State.REJECTED:
-            coordinator.result(receipt.id)  # Raises: the same request gets the same answer.
-        click.echo(f"key {request['key']!r} was submitted before; its job is {state}", err=True)
+        click.echo(f"key {request['key']!r} was submitted before; this is its job", err=True)
     elif not worker:
         click.echo(f"accepted; to follow it: {program_name()} watch {receipt.id}", err=True)
         if session.embedded_home:

@@ -141,7 +141,7 @@ def facade(monkeypatch: pytest.MonkeyPatch) -> FakeCoordinator:
     fake = FakeCoordinator()
     opened = connection.Opened(fake, "redis://fake")  # type: ignore[arg-type]
     monkeypatch.setattr(connection, "open_coordinator", lambda **_: opened)
-    monkeypatch.setattr(connection, "offline_coordinator", lambda: fake)
+    monkeypatch.setattr(connection, "loaded_registry", lambda: fake)
     monkeypatch.setattr(connection, "running_coordinator", lambda: fake)
     return fake
 

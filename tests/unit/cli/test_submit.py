@@ -117,7 +117,7 @@ def test_submit_says_so_when_the_key_was_used_before(facade, call):
     facade.receipt, facade.found = Receipt(JOB, "duplicate"), [make_job()]
     result = call("submit", "orders", "-p", "source=a", "--key", "k")
     assert (result.exit_code, result.stdout) == (0, f"{JOB}\n")
-    assert "before; its job is processing" in result.stderr
+    assert "before; this is its job" in result.stderr
 
 
 def test_submit_exits_with_3_when_the_key_was_rejected_before(facade, call, monkeypatch):
