@@ -68,6 +68,7 @@ class Servers:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("batuta")
     group.addoption("--broker", choices=BROKER_KINDS, help="this broker only (default: each in turn)")
+    group.addoption("--every-point", action="store_true", help="faults: every crash point, not a sample")
     group.addoption(
         "--docker", action="store_true", help="acceptance: pytest-celery's own containers, not processes"
     )
@@ -87,9 +88,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if session.config.option.collectonly:
-        return
     servers = session.config.stash[SERVERS] = Servers()
+    if session.config.option.collectonly or session.config.getoption("--docker"):
+        return
     for name in sorted(set().union(*(_needs(item) for item in session.items))):
         try:
             servers.launch(name)
@@ -115,13 +116,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
 
 def _needs(item: pytest.Item) -> set[str]:
     names = set(getattr(item, "fixturenames", ()))
-    needed = {
-        server
-        for fixture, server in (("rabbitmq", "rabbitmq"), ("redis_server", "redis"))
-        if fixture in names
-    }
-    callspec = getattr(item, "callspec", None)
-    if callspec is not None and callspec.params.get("services") == "rabbitmq":
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    needed = {"redis"} if names & {"redis_server", "services"} else set()
+    if "rabbitmq" in names or params.get("services") == "rabbitmq":
         needed.add("rabbitmq")
     return needed
 
@@ -155,10 +152,15 @@ def services(request: pytest.FixtureRequest, redis_server: Redis) -> Services:
     """A broker and a Redis, once for each kind of broker; queue and key prefix are this test's own."""
     kind = request.param
     broker_url = request.getfixturevalue("rabbitmq").url() if kind == "rabbitmq" else redis_server.url(0)
+    return make_services(kind, broker_url, redis_server.url(1))
+
+
+def make_services(kind: str, broker_url: str, redis_url: str) -> Services:
+    """Return the addresses, with a queue and a key prefix that no other test has."""
     name = f"t{secrets.token_hex(4)}"
     env = {
         "BROKER_URL": broker_url,
-        "REDIS_URL": redis_server.url(1),
+        "REDIS_URL": redis_url,
         "COORDINATOR_QUEUE": name,
         "COORDINATOR_PREFIX": name,
         # Short, so that a test that waits for recovery waits little.
@@ -166,7 +168,7 @@ def services(request: pytest.FixtureRequest, redis_server: Redis) -> Services:
         "COORDINATOR_TICK_S": "0.2",
         "COORDINATOR_QUIET_S": "1",
     }
-    return Services(kind, broker_url, redis_server.url(1), env)
+    return Services(kind, broker_url, redis_url, env)
 
 
 @pytest.fixture

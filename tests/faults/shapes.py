@@ -1,0 +1,60 @@
+"""The canvases that are crashed at every point, with the value that each must give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from celery import chain, chord, group
+
+from tests.flows import double, fail, flaky, grow, mark, total
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A canvas, built for one job on one file of runs."""
+
+    name: str
+    build: Callable[[str], Any]  # path of the file to which each run of ``mark`` writes a line
+    value: Any = None  # None: the job must fail
+    retries: int = 0  # runs more than steps that the steps themselves ask for
+
+
+def one(path: str, number: int) -> Any:
+    return mark.si(number, path)
+
+
+SHAPES = [
+    Shape("chain", lambda p: chain(one(p, 1), mark.s(p), double.s(), mark.s(p)), 2),
+    Shape(
+        "chord in a chain",
+        lambda p: chain(one(p, 1), chord([mark.s(p), one(p, 5), one(p, 7)], total.s()), mark.s(p)),
+        13,
+    ),
+    Shape(
+        "nested chords",
+        lambda p: chord([chord([one(p, 1), one(p, 2)], total.s()), one(p, 3)], total.s()),
+        6,
+    ),
+    Shape(
+        "chains in a header",
+        lambda p: chord([chain(one(p, 1), double.s()), chain(one(p, 2), mark.s(p))], total.s()),
+        4,
+    ),
+    Shape("chord of one", lambda p: chain(chord([one(p, 4)], total.s()), mark.s(p)), 4),
+    Shape("group at the end", lambda p: chain(one(p, 1), group(mark.s(p), double.s())), [1, 2]),
+    Shape(
+        "retrying step",
+        lambda p: chain(one(p, 1), flaky.si(f"{p}.flaky", 1, 0.1), mark.si(8, p)),
+        8,
+    ),
+    Shape("failing step", lambda p: chain(one(p, 1), fail.si("on purpose"), mark.s(p))),
+    Shape("replace", lambda p: chain(one(p, 1), grow.si(3), mark.s(p)), 6),
+]
+
+
+def runs(path: Path) -> list[str]:
+    """Return the lines that the runs of ``mark`` wrote."""
+    return path.read_text().split() if path.exists() else []

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from coordinator.errors import BatutaError, JobFailed, SettingsError
+from coordinator.settings import Settings, redacted
+from coordinator.state.keys import Keys, parse_step_id, step_id
+from coordinator.states import TERMINAL, TRANSITIONS, State, new_job_id
+from coordinator.validation import job_id_for
+
+LUA = Path(__file__).parents[2] / "coordinator" / "state" / "lua"
+
+
+def test_scripts_end_jobs_only_in_terminal_states_that_may_be_reached():
+    """The states that the scripts write are those of the state diagram."""
+    written = {
+        name
+        for script in LUA.glob("*.lua")
+        for name in re.findall(r"end_job\(KEYS\[1\], KEYS\[\d+\], \S+, '(\w+)'", script.read_text())
+    }
+
+    assert written == {str(state) for state in TERMINAL}
+    assert all(TRANSITIONS[state] == frozenset() for state in (State.REJECTED, State.SUCCEEDED))
+    assert {target for targets in TRANSITIONS.values() for target in targets} == set(State) - {State.RECEIVED}
+
+
+@pytest.mark.parametrize("script", sorted(LUA.glob("*.lua")), ids=lambda path: path.stem)
+def test_script_says_what_it_takes_and_gives(script):
+    """Each script is headed by its purpose, keys, arguments and answers."""
+    head = script.read_text().split("\nlocal", 1)[0]
+
+    assert head.startswith("-- ")
+    if script.stem != "prelude":
+        assert "-- KEYS: 1 " in head and "-- Returns: " in head
+        declared = [int(n) for n in re.findall(r"KEYS\[(\d+)\]", script.read_text())]
+        named = [int(n) for n in re.findall(r"(?:KEYS: |, |^--\s+)(\d+) \w+ \(", head, re.MULTILINE)]
+        assert set(declared) <= set(named), "every key that is used is named in the head"
+
+
+def test_step_id_is_read_back_when_it_is_one():
+    """The id of a step says its job and its key; other ids are nobody's step."""
+    assert step_id("sum-k3f9", "3/17", "clean[17]") == "sum-k3f9:3/17.clean[17]"
+    assert parse_step_id("sum-k3f9:3/17.clean[17]") == ("sum-k3f9", "3/17")
+    assert parse_step_id("2026-11-24/orders:0.a.b") == ("2026-11-24/orders", "0")
+    for other in ("3a4f0f9e-3a0f-4a5c-a6e3-0d5f3d3a1a11", "plain", "job:x.y", ":1.a", "a:b:1.c"):
+        assert parse_step_id(other) is None
+
+
+def test_keys_of_a_job_share_a_slot_with_their_indexes():
+    """One hash tag holds all that one script touches."""
+    keys = Keys("p").named("orders-1", "m r leases outbox")
+
+    tags = {re.search(r"\{(\d+)\}", key).group(1) for key in keys}
+    assert len(tags) == 1
+    assert keys[0].endswith(":orders-1:m") and keys[2].endswith(":leases")
+
+
+@pytest.mark.parametrize(
+    ("key", "job"),
+    [
+        ("2026-11-24/orders", "2026-11-24/orders"),
+        (42, "42"),
+        ("a b", "a-b-"),
+        ("🤖" * 9, "k-"),
+        ("x" * 500, "x"),
+    ],
+)
+def test_key_becomes_an_id_that_is_plain_and_always_the_same(key, job):
+    """Any text may be a key; what is not plain is made so, with a hash behind."""
+    made = job_id_for("k", key)
+
+    assert made.startswith(job) and made == job_id_for("k", key)
+    assert re.fullmatch(r"[A-Za-z0-9._/@+=-]{1,128}", made)
+
+
+def test_new_job_ids_differ():
+    """No key: a new id each time."""
+    assert new_job_id("k") != new_job_id("k") and job_id_for("k").startswith("k-")
+
+
+def test_errors_survive_pickling_with_their_facts():
+    """Celery sends errors between processes."""
+    error = pickle.loads(pickle.dumps(JobFailed("job x failed", job="x")))  # noqa: S301
+
+    assert (type(error), str(error), error.facts) == (JobFailed, "job x failed", {"job": "x"})
+    assert str(BatutaError()) == "Something went wrong in Batuta."
+
+
+def test_settings_tell_all_faults_together_and_hide_passwords():
+    """One look at the message is enough to mend the environment."""
+    env = {"BROKER_URL": "http://u:secret@h", "COORDINATOR_LEASE_S": "0", "COORDINATOR_QUEUE_TYPE": "fast"}
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(env)
+
+    message = str(caught.value)
+    assert all(name in message for name in ("BROKER_URL", "COORDINATOR_LEASE_S", "COORDINATOR_QUEUE_TYPE"))
+    assert "secret" not in message
+    with pytest.raises(SettingsError, match="set both or neither"):
+        Settings.from_env({"BROKER_URL": "amqp://h"})
+    assert redacted("amqp://u:pa@ss@h/v") == "amqp://u:***@h/v"
