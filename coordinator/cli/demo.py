@@ -13,8 +13,9 @@ import click
 from coordinator.cli.exits import DETACHED
 from coordinator.cli.options import common
 from coordinator.cli.output import show_fields, show_json
+from coordinator.cli.progress import view_for
 from coordinator.cli.session import Session, program_name
-from coordinator.cli.watch import follow, view_for
+from coordinator.cli.watch import follow
 from coordinator.errors import InvalidRequest
 
 DATA = Path(__file__).resolve().parents[2] / "data"

@@ -12,8 +12,9 @@ from coordinator.cli.exits import DETACHED
 from coordinator.cli.kinds import KindCommand, text_params
 from coordinator.cli.options import Duration, common, kind_argument, read_params, timeout_option
 from coordinator.cli.output import Column, show_json, show_rows
+from coordinator.cli.progress import view_for
 from coordinator.cli.session import Session, program_name
-from coordinator.cli.watch import follow, view_for
+from coordinator.cli.watch import follow
 from coordinator.states import Receipt
 
 F = TypeVar("F", bound=Callable[..., Any])

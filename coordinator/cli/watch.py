@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 from coordinator.cli.exits import DETACHED
 from coordinator.cli.options import common, job_argument, timeout_option
-from coordinator.cli.output import STYLES, clock, show_json, span
+from coordinator.cli.output import span
+from coordinator.cli.progress import JsonLines, View, view_for
 from coordinator.cli.session import Session, program_name
 from coordinator.errors import Unreachable, WaitTimeout
 from coordinator.states import JobStatus
@@ -23,15 +23,8 @@ if TYPE_CHECKING:
     from coordinator.coordinator import Coordinator
 
 FIRST_POLL_S, LAST_POLL_S = 0.05, 0.5
+IDLE_S = 15.0  # how long a job may wait for its first step before the watch wonders
 PATIENCE_S = 30.0  # how long servers may be unreachable before the watch gives up
-
-
-class View(AbstractContextManager["View"], Protocol):
-    """Shows each new status, and what hinders it."""
-
-    def update(self, status: JobStatus) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 @click.command("watch")
@@ -83,6 +76,8 @@ def _poll(session: Session, job_id: str, view: View, timeout_s: float | None) ->
             return status
         if session.opened:
             session.opened.check()
+        if not status.steps_done and time.monotonic() - begun > IDLE_S:
+            view.note(f"nothing has run yet; is there a worker? {program_name()} doctor")
         if timeout_s is not None and time.monotonic() - begun > timeout_s:
             raise WaitTimeout(f"job {job_id} had not ended after {span(timeout_s * 1000)}", job=job_id)
         time.sleep(pause_s)
@@ -100,100 +95,3 @@ def _patient_status(coordinator: Coordinator, job_id: str, view: View) -> JobSta
                 raise
             view.note(f"{error}; trying again")
         time.sleep(LAST_POLL_S)
-
-
-def view_for(session: Session, out: IO[str]) -> View:
-    """Return the view that suits where the output goes."""
-    if session.output != "plain" and out.isatty():
-        return LiveLine(out)
-    return PlainLines(out)
-
-
-class PlainLines(nullcontext["PlainLines"]):
-    """A line for every change of the state or of a whole percent."""
-
-    def __init__(self, out: IO[str]) -> None:
-        super().__init__(self)
-        self.out = out
-        self.shown: tuple[object, ...] = ()
-
-    def note(self, text: str) -> None:
-        if self.shown != (text,):
-            self.shown = (text,)
-            click.echo(text, err=True)
-
-    def update(self, status: JobStatus) -> None:
-        change = (status.state, status.steps_done * 100 // max(status.steps_total, 100))
-        if change != self.shown:
-            self.shown = change
-            now = clock(int(time.time() * 1000))
-            click.echo(f"{now} {status.id} {status.state} {_steps(status)}", file=self.out)
-
-
-class JsonLines(PlainLines):
-    """One JSON object a line for every change."""
-
-    def __init__(self) -> None:
-        super().__init__(sys.stdout)
-
-    def update(self, status: JobStatus) -> None:
-        if (change := (status.state, status.steps_done, status.steps_total)) != self.shown:
-            self.shown = change
-            show_json(status, indent=None)
-
-
-class LiveLine:
-    """One line that is redrawn in place, and stays when the job has ended."""
-
-    def __init__(self, out: IO[str]) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        console = Console(file=out, highlight=False)
-        wide = console.width >= 80
-        columns = [
-            SpinnerColumn(finished_text=" "),
-            TextColumn("{task.description}"),
-            TextColumn("{task.fields[state]}"),
-        ]
-        columns += [
-            BarColumn(bar_width=None if wide else 10),
-            TextColumn("{task.fields[steps]}"),
-            TimeElapsedColumn(),
-        ]
-        self.wide = wide
-        self.progress = Progress(*columns, console=console, expand=wide)
-        self.task: Any = None
-        self.shown = ""
-
-    def note(self, text: str) -> None:
-        if self.shown != text:
-            self.shown = text
-            self.progress.console.print(text)
-
-    def __enter__(self) -> LiveLine:
-        self.progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # After Ctrl-C half a line would stay beside the terminal's ^C.
-        self.progress.live.transient = kind is not None
-        self.progress.stop()
-
-    def update(self, status: JobStatus) -> None:
-        if self.task is None:
-            name = status.id if self.wide else status.id[-12:]
-            self.task = self.progress.add_task(name, total=None, state="", steps="")
-        self.shown = ""
-        total = status.steps_total or None
-        self.progress.update(
-            self.task,
-            total=total,
-            completed=status.steps_done,
-            state=f"[{STYLES[status.state]}]{status.state}[/]",
-            steps=_steps(status),
-        )
-
-
-def _steps(status: JobStatus) -> str:
-    return f"{status.steps_done}/{status.steps_total} steps" if status.steps_total else ""
