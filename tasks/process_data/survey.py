@@ -8,7 +8,7 @@ of its first row, so that a quarantined row is named by its row in the source.
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -131,7 +131,7 @@ def _unpacked(source: Source, number: int, workspace: Workspace) -> Source:
         with open(temporary, "wb") as file:
             for block in plain_blocks(source):
                 file.write(block)
-        shutil.move(temporary, final)
+        os.replace(temporary, final)
     return Source(source.name, str(final), source.format, source.delimiter, "utf-8")
 
 
