@@ -38,7 +38,7 @@ def test_job_completes_once_when_its_worker_is_killed_at_any_call(
         tally["tried"] += 1
         result = run_job(
             shape, coordinator, board, tmp_path / f"{call}-{when}", call, when,
-            revive=(lambda: _revive(worker)) if victim == "worker" else None,
+            revive=(lambda: _revive(worker, board)) if victim == "worker" else None,
         )  # fmt: skip
         where = f"{'after' if when else 'before'} call {call} of {clean.calls}"
         tally["hung"] += result.hung
@@ -107,7 +107,10 @@ def _settle(coordinator, job: str) -> None:
     wait_until(lambda: not left(), timeout_s=10, what="nothing left over of the job")
 
 
-def _revive(worker) -> None:
-    if worker.process.popen.poll() is not None:
+def _revive(worker, board) -> None:
+    """Start a worker again that was killed, also by a kill that came after the last job had ended."""
+    if board.kills:
+        wait_until(lambda: worker.process.popen.poll() is not None, what="the killed worker to be gone")
         worker.kill()
         worker.start()
+        board.arm(0, 0)
