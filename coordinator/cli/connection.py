@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from coordinator.embedded.worker import WorkerProcess
 
 PROBE_S = 0.3
+# For a step that still runs when its command ends: it is not lost, and nobody likes to wait after Ctrl-C.
+GRACE_S = 3.0
 
 
 @dataclass
@@ -69,7 +71,9 @@ def start_embedded(stack: ExitStack, say: Callable[[str], None]) -> Embedded:
     """Start, or join, the embedded server and point the environment at it."""
     from coordinator.embedded import Embedded
 
-    embedded = stack.enter_context(Embedded())
+    embedded = Embedded()
+    embedded.start()
+    stack.callback(embedded.stop, GRACE_S)
     os.environ.update(embedded.environment())
     say(f"embedded server {redacted(embedded.redis_url)}, kept in {embedded.home.folder}")
     return embedded

@@ -48,7 +48,6 @@ ADVICE: dict[type[BaseException], str] = {
     errors.WaitTimeout: "it goes on; to follow it: {p} watch {job}",
     errors.UnknownKind: "the kinds: {p} kinds",
     errors.InvalidParams: "the parameters: {p} kinds {kind}",
-    errors.JobNotFound: "the jobs{where}: {p} list",
     errors.Unreachable: "to find out why: {p} doctor",
 }
 
@@ -113,9 +112,10 @@ def advice_for(error: BaseException, session: Session) -> str:
         )
     if exit_code(error) == DEFECT:
         return "this is a defect of Batuta; --debug shows where"
+    if isinstance(error, errors.JobNotFound) and session.embedded_home:
+        return f"looked in {session.embedded_home}; COORDINATOR_HOME names another folder"
     kin = _nearest(error, ADVICE)
-    where = f" in {session.embedded_home}" if session.embedded_home else ""
-    advice = ADVICE.get(kin, "").format(p=program_name(), job=session.job, kind=session.kind, where=where)
+    advice = ADVICE.get(kin, "").format(p=program_name(), job=session.job, kind=session.kind)
     return " ".join(advice.split())
 
 

@@ -133,7 +133,7 @@ def span(ms: float | None) -> str:
     """Return a length of time (milliseconds) in its largest unit."""
     if ms is None:
         return ""
-    if 0 < ms < 1000:
+    if 0 <= ms < 1000:
         return f"{ms:.0f} ms"
     seconds = max(ms, 0) / 1000
     size, unit = _scale(seconds)

@@ -61,9 +61,11 @@ def follow(session: Session, job_id: str, view: View, *, timeout_s: float | None
             return _poll(session, job_id, view, timeout_s)
     except KeyboardInterrupt:
         has_worker = session.opened and session.opened.worker
-        goes_on = "its private worker ends, and the next one goes on with it" if has_worker else "it goes on"
-        again = f"{program_name()} watch {job_id}"
-        click.echo(f"detached from the job; {goes_on}. To follow it again: {again}", err=True)
+        if has_worker:
+            text = "detached; the private worker is stopped, and the job goes on when you follow it again:"
+        else:
+            text = "detached; the job goes on. To follow it again:"
+        click.echo(f"{text}\n  {program_name()} watch {job_id}", err=True)
         return None
 
 

@@ -15,7 +15,7 @@ from coordinator.cli.session import program_name
     ("ms", "text"),
     [
         (None, ""),
-        (0, "0 s"),
+        (0, "0 ms"),
         (1, "1 ms"),
         (999, "999 ms"),
         (1000, "1 s"),
