@@ -42,6 +42,11 @@ def board_path(tmp_path: Path) -> Path:
     return tmp_path / "board"
 
 
+def new_tally(points: int) -> dict[str, int]:
+    """Return a row of the table, before anything was tried."""
+    return {"points": points, "tried": 0, "hung": 0, "twice": 0, "again": 0}
+
+
 def points_to_try(count: int, *, every: bool) -> list[tuple[int, int]]:
     """Return (call, before or after) pairs: all of them, or a seeded sample."""
     points = [(call, when) for call in range(1, count + 1) for when in (0, 1)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.errors import JobFailed, WaitTimeout
-from tests.faults.conftest import TALLY, points_to_try
+from tests.faults.conftest import TALLY, new_tally, points_to_try
 from tests.faults.crash_points import BOARD_VARIABLE, ROLE_VARIABLE, Board
 from tests.faults.shapes import SHAPES, Shape, runs
 from tests.waiting import PATIENCE, wait_until
@@ -31,9 +31,7 @@ def test_job_completes_once_when_its_worker_is_killed_at_any_call(
     run_job(shape, coordinator, board, tmp_path / "warm", 0, 0)
     clean = run_job(shape, coordinator, board, tmp_path / "clean", 0, 0)
     points = points_to_try(clean.calls, every=every)
-    tally = TALLY[shape.name, victim] = {
-        "points": 2 * clean.calls, "tried": 0, "hung": 0, "twice": 0, "again": 0
-    }  # fmt: skip
+    tally = TALLY[shape.name, victim] = new_tally(2 * clean.calls)
     for call, when in points:
         tally["tried"] += 1
         result = run_job(
