@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from coordinator.errors import BatutaError
@@ -41,7 +42,7 @@ def findings(parts: Parts) -> list[Finding]:
 def _guarded(check: Callable[[Parts], Iterator[Finding]], parts: Parts) -> Iterator[Finding]:
     try:
         yield from check(parts)
-    except (BatutaError, RedisError, OSError) as error:
+    except (BatutaError, RedisError, OperationalError, OSError) as error:
         yield Finding(check.__name__.strip("_"), "error", str(error), "see above; nothing works without it")
 
 

@@ -219,6 +219,27 @@ def test_command_exits_with_5_when_nobody_listens(call, env, variable, words):
     assert "doctor" in done.stderr
 
 
+@pytest.mark.parametrize("variable", ["BROKER_URL", "REDIS_URL"])
+def test_submit_exits_with_5_when_the_password_is_wrong(call, env, variable):
+    """What the server said is passed on, without the password."""
+    scheme, _, place = env[variable].rpartition("@")
+    user = scheme.partition("://")[2].partition(":")[0]
+    done = call(
+        "submit", "sum", *NUMBERS, **{variable: f"{scheme.partition(':')[0]}://{user}:secret@{place}"}
+    )
+    assert done.returncode == 5, done.stderr
+    assert "Traceback" not in done.stderr and "secret" not in done.stderr
+
+
+def test_doctor_finds_what_is_missing_when_nobody_listens(call, env):
+    """Doctor itself never fails: it says what is wrong and exits with 1."""
+    nowhere = env["BROKER_URL"].partition(":")[0] + "://127.0.0.1:1/"
+    done = call("doctor", "-o", "json", BROKER_URL=nowhere, REDIS_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 1, done.stdout
+    levels = {finding["name"]: finding["level"] for finding in json.loads(done.stdout)}
+    assert levels["redis"] == levels["broker"] == "error"
+
+
 def test_error_is_json_when_asked(call):
     """A script parses errors like answers."""
     done = call("status", "no-such-job", "-o", "json")
