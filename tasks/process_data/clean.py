@@ -7,15 +7,16 @@ bytes, and every file is written whole under its final name or not at all.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks.process_data import summary
 from tasks.process_data.compiled import Compiled, compile_rules
 from tasks.process_data.engine import Place, check
 from tasks.process_data.errors import SourceError
-from tasks.process_data.frames import slices
+from tasks.process_data.frames import Slice, slices
 from tasks.process_data.rules import Rules
+from tasks.process_data.summary import Groups
 from tasks.process_data.survey import SURVEY, Partition, Surveyed, unchanged
 from tasks.process_data.tally import Tally
 from tasks.process_data.workspace import Workspace, Written
@@ -43,22 +44,22 @@ def clean(workspace: Workspace, item: dict[str, Any]) -> dict[str, Any]:
     compiled = compile_rules(rules, source_schema(source, shared["columns"]))
     rows_before = sum(each["rows"] for each in shared["sources"][: partition.source])
     place = Place(source.name, rows_before, shared["rows"])
-    valid, quarantine, tally = _checked(source, partition, compiled, place)
-    if tally.rows != partition.rows:
-        raise SourceError(
-            f"{source.name}: expected {partition.rows} rows from row {partition.first_row} on, found {tally.rows}; "
-            "it has changed since the survey, so submit a new job"
-        )
+    groups = Groups(rules, compiled.schema)
     name = f"{partition.index:05d}"
-    states = _states(valid, rules, compiled)
+    with workspace.growing(f"quarantine/quarantine-{name}.jsonl") as quarantine:
+        valid, tally = _checked(
+            slices(source, partition, compiled.columns), compiled, place, groups, quarantine.write
+        )
+    _refuse_lost_rows(source, partition, tally)
+    counted = {"tally": tally.to_json(), "groups": groups.to_json()}
     return {
         "index": partition.index,
         "rows": tally.rows,
         "valid": tally.valid,
         "quarantined": tally.quarantined,
         "part": asdict(_write_part(workspace, f"parts/part-{name}.parquet", valid)),
-        "quarantine": asdict(workspace.write(f"quarantine/quarantine-{name}.jsonl", quarantine)),
-        "tally": asdict(workspace.write_json(f"tallies/{name}.json", {"tally": tally.to_json(), "groups": states})),
+        "quarantine": asdict(quarantine.written),
+        "tally": asdict(workspace.write_json(f"tallies/{name}.json", counted)),
     }
 
 
@@ -73,26 +74,30 @@ def source_schema(source: Surveyed, columns: list[str]) -> dict[str, pl.DataType
 
 
 def _checked(
-    source: Surveyed, partition: Partition, compiled: Compiled, place: Place
-) -> tuple[pl.DataFrame, bytes, Tally]:
+    rows: Iterator[Slice],
+    compiled: Compiled,
+    place: Place,
+    groups: Groups,
+    set_aside: Callable[[bytes], None],
+) -> tuple[pl.DataFrame, Tally]:
     import polars as pl
 
-    frames = [pl.DataFrame(schema=compiled.schema)]
-    quarantine, tally = [], Tally()
-    for rows in slices(source, partition, compiled.columns):
-        checked = check(rows, compiled, place)
+    frames, tally = [pl.DataFrame(schema=compiled.schema)], Tally()
+    for each in rows:
+        checked = check(each, compiled, place)
         frames.append(checked.valid)
-        quarantine.append(checked.quarantine)
+        groups.add_rows(checked.valid)
+        set_aside(checked.quarantine)
         tally.add(checked.tally)
-    return pl.concat(frames, rechunk=True), b"".join(quarantine), tally
+    return pl.concat(frames, rechunk=True), tally
 
 
-def _states(valid: pl.DataFrame, rules: Rules, compiled: Compiled) -> list[Any]:
-    if rules.summary is None:
-        return []
-    aggregates = summary.compile_summary(rules, compiled.schema)
-    groups = summary.partial(valid, rules.summary.group_by, aggregates)
-    return [[list(key), states] for key, states in sorted(groups.items(), key=lambda each: str(each[0]))]
+def _refuse_lost_rows(source: Surveyed, partition: Partition, tally: Tally) -> None:
+    if tally.rows != partition.rows:
+        raise SourceError(
+            f"{source.name}: expected {partition.rows} rows from row {partition.first_row} on, "
+            f"found {tally.rows}; it has changed since the survey, so submit a new job"
+        )
 
 
 def _write_part(workspace: Workspace, name: str, valid: pl.DataFrame) -> Written:

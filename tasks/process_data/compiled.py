@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Schema = dict[str, pl.DataType]
 
 TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+_WORDS = {**dict.fromkeys(TRUE, True), **dict.fromkeys(FALSE, False)}
 TEXT = "\0text:"  # before a column's name: what it held before it was cast
 _NOUNS = {
     "string": "text", "integer": "an integer", "number": "a number", "decimal": "a decimal number",
@@ -65,13 +66,16 @@ def compile_rules(rules: Rules, source_schema: Schema) -> Compiled:
 
     for name in rules.columns:
         if name not in source_schema:
-            raise RulesError(f"columns.{name}: the source has no such column; {_nearest(name, list(source_schema))}")
+            near = _nearest(name, list(source_schema))
+            raise RulesError(f"columns.{name}: the source has no such column; {near}")
     declared = {name: rules.columns.get(name) for name in source_schema}
     texts = [_text(name, source_schema[name], column, rules) for name, column in declared.items()]
     casts = [_cast(name, source_schema[name], column) for name, column in declared.items()]
     frame = pl.DataFrame(schema=source_schema)
     frame = _tried("columns", lambda: with_types(frame.select(texts), casts))
-    checks = [check for name, column in rules.columns.items() for check in _column_checks(name, column, frame)]
+    checks = [
+        check for name, column in rules.columns.items() for check in _column_checks(name, column, frame)
+    ]
     for check in checks:
         _tried(f"columns.{check.rule}", lambda check=check: frame.select(check.fails))  # type: ignore[misc]
     derived: list[tuple[str, pl.Expr]] = []
@@ -144,9 +148,8 @@ def _from_text(value: pl.Expr, column: Column) -> pl.Expr:
     # Formats are always named: guessing one from the rows at hand would depend on the cut.
     if column.type == "date":
         return pl.coalesce([value.str.to_date(each, strict=False) for each in column.formats])
-    return pl.coalesce(
-        [value.str.to_datetime(each, strict=False, time_unit="us", ambiguous="null") for each in column.formats]
-    )
+    options: dict[str, Any] = {"strict": False, "time_unit": "us", "ambiguous": "null"}
+    return pl.coalesce([value.str.to_datetime(each, **options) for each in column.formats])
 
 
 def _column_checks(name: str, column: Column, typed: pl.DataFrame) -> list[Check]:
@@ -163,8 +166,9 @@ def _column_checks(name: str, column: Column, typed: pl.DataFrame) -> list[Check
     if column.required:
         add("required", text.is_null(), "expected a value, found none")
     if column.allowed is not None:
-        allowed = pl.Series([_typed(name, "allowed", column, each) for each in column.allowed], dtype=typed.schema[name])
-        add("allowed", ~value.is_in(allowed.implode()), f"expected one of {_listed(column.allowed)}, found '{{}}'")
+        values = [_typed(name, "allowed", column, each) for each in column.allowed]
+        allowed = pl.Series(values, dtype=typed.schema[name]).implode()
+        add("allowed", ~value.is_in(allowed), f"expected one of {_listed(column.allowed)}, found '{{}}'")
     if column.min is not None:
         least = pl.lit(_typed(name, "min", column, column.min)).cast(typed.schema[name])
         add("min", value < least, f"expected at least {_plain(column.min)}, found '{{}}'")
@@ -173,7 +177,8 @@ def _column_checks(name: str, column: Column, typed: pl.DataFrame) -> list[Check
         add("max", value > greatest, f"expected at most {_plain(column.max)}, found '{{}}'")
     if column.pattern is not None:
         matches = text.cast(pl.String).str.contains(f"^(?:{column.pattern})$")
-        add("pattern", ~matches, f"expected {_plain(column.hint or 'text like ' + column.pattern)}, found '{{}}'")
+        wanted = column.hint or f"text like {column.pattern}"
+        add("pattern", ~matches, f"expected {_plain(wanted)}, found '{{}}'")
     return checks
 
 
@@ -186,7 +191,9 @@ def _row_check(name: str, sql: str, message: str, frame: pl.DataFrame) -> Check:
     expression = _on_columns(place, sql, frame)
     found = _tried(place, lambda: frame.select(expression)).dtypes[0]
     if found != pl.Boolean:
-        raise RulesError(f"{place}: expected an expression that is true or false, found {found} in {sql!r}; compare it")
+        raise RulesError(
+            f"{place}: expected an expression that is true or false, found {found} in {sql!r}; compare it"
+        )
     return Check(name, "", ~expression.fill_null(True), _plain(message or f"expected {sql}"))
 
 
@@ -212,9 +219,10 @@ def _tried(place: str, run: Callable[[], pl.DataFrame]) -> pl.DataFrame:
 def _typed(name: str, check: str, column: Column, value: Scalar) -> Any:
     """A bound or an allowed value in the column's type."""
     readers: dict[str, Callable[[Any], Any]] = {
-        "string": str, "integer": int, "number": float, "decimal": lambda v: Decimal(str(v)),
-        "boolean": lambda v: v if isinstance(v, bool) else {**dict.fromkeys(TRUE, True), **dict.fromkeys(FALSE, False)}[str(v).lower()],
-        "date": lambda v: date.fromisoformat(str(v)), "datetime": lambda v: datetime.fromisoformat(str(v)),
+        "string": str, "integer": int, "number": float, "decimal": lambda found: Decimal(str(found)),
+        "boolean": lambda found: _WORDS[str(found).lower()],
+        "date": lambda found: date.fromisoformat(str(found)),
+        "datetime": lambda found: datetime.fromisoformat(str(found)),
     }  # fmt: skip
     try:
         read = readers[column.type](value)
@@ -222,7 +230,8 @@ def _typed(name: str, check: str, column: Column, value: Scalar) -> Any:
             raise ValueError
         return read
     except (ValueError, KeyError, InvalidOperation):
-        raise RulesError(f"columns.{name}.{check}: expected {_NOUNS[column.type]}, found {value!r}; correct it") from None
+        wanted = _NOUNS[column.type]
+        raise RulesError(f"columns.{name}.{check}: expected {wanted}, found {value!r}; correct it") from None
 
 
 def _noun(column: Column) -> str:

@@ -56,14 +56,13 @@ def check(rows: Slice, compiled: Compiled, place: Place) -> Checked:
     typed = _derived(with_types(texts, compiled.casts), compiled, place)
     breaks = _broken(typed, compiled, place)
     is_bad = breaks.select(bad=pl.any_horizontal(pl.all()))["bad"] if breaks.width else None
-    tally = _counted(texts, breaks, compiled, place)
-    if is_bad is None or not is_bad.any():
-        valid, bad = typed, None
-    else:
-        valid = typed.filter(~is_bad)
-        bad = _reasons(original.filter(is_bad), typed.filter(is_bad), breaks.filter(is_bad), rows.frame[ROW].filter(is_bad), compiled)
-        _note_values(tally, bad, breaks.filter(is_bad), typed.filter(is_bad), compiled)
-    valid = valid.select(list(compiled.schema))
+    tally = _counted(texts, breaks, compiled)
+    valid, bad = typed.select(list(compiled.schema)), None
+    if is_bad is not None and is_bad.any():
+        valid = valid.filter(~is_bad)
+        suspects, reasons = typed.filter(is_bad), breaks.filter(is_bad)
+        bad = _reasons(rows.frame.filter(is_bad), suspects, reasons, compiled)
+        _note_values(tally, suspects, reasons, compiled)
     _note_examples(tally, bad, rows.misfits, place)
     _note_extremes(tally, valid)
     tally.rows = rows.frame.height + len(rows.misfits)
@@ -71,7 +70,9 @@ def check(rows: Slice, compiled: Compiled, place: Place) -> Checked:
     tally.quarantined = (0 if bad is None else bad.height) + len(rows.misfits)
     tally.sources = {place.source: [tally.rows, tally.quarantined]}
     if tally.rows != tally.valid + tally.quarantined:
-        raise SourceError(f"{place.source}: {tally.rows} rows went in, {tally.valid} + {tally.quarantined} came out; report this")
+        raise SourceError(
+            f"{place.source}: {tally.rows} rows went in, {tally.valid} + {tally.quarantined} came out; report this"
+        )
     return Checked(valid, _quarantine(bad, rows.misfits, place), tally)
 
 
@@ -96,10 +97,12 @@ def _broken(typed: pl.DataFrame, compiled: Compiled, place: Place) -> pl.DataFra
 
 
 def _failed(rule: str, place: Place, error: Exception) -> RulesError:
-    return RulesError(f"{rule}: failed on rows of {place.source}: {first_line(error)}; use TRY_CAST instead of CAST, or COALESCE")
+    return RulesError(
+        f"{rule}: failed on rows of {place.source}: {first_line(error)}; use TRY_CAST instead of CAST, or COALESCE"
+    )
 
 
-def _counted(texts: pl.DataFrame, breaks: pl.DataFrame, compiled: Compiled, place: Place) -> Tally:
+def _counted(texts: pl.DataFrame, breaks: pl.DataFrame, compiled: Compiled) -> Tally:
     import polars as pl
 
     tally = Tally()
@@ -116,7 +119,7 @@ def _counted(texts: pl.DataFrame, breaks: pl.DataFrame, compiled: Compiled, plac
 
 
 def _reasons(
-    original: pl.DataFrame, typed: pl.DataFrame, breaks: pl.DataFrame, numbers: pl.Series, compiled: Compiled
+    rows: pl.DataFrame, typed: pl.DataFrame, breaks: pl.DataFrame, compiled: Compiled
 ) -> pl.DataFrame:
     """One line of the quarantine for each invalid row, but for its source."""
     import polars as pl
@@ -128,9 +131,10 @@ def _reasons(
     told = marks.select(
         rules=pl.concat_list(rules).list.drop_nulls(), reasons=pl.concat_list(reasons).list.drop_nulls()
     )
+    original = rows.select(compiled.columns)
     binary = [name for name, kind in original.schema.items() if kind == pl.Binary]
     values = original.with_columns(pl.col(binary).bin.encode("hex")) if binary else original
-    return told.with_columns(row=numbers, values=values.to_struct("values"))
+    return told.with_columns(row=rows[ROW], values=values.to_struct("values"))
 
 
 def _message(each: Check) -> pl.Expr:
@@ -140,14 +144,16 @@ def _message(each: Check) -> pl.Expr:
         return pl.lit(_bare(each.message))
     shown = pl.col(TEXT + each.column).cast(pl.String).str.head(SHOWN_CHARACTERS).fill_null("nothing")
     before, mark, after = each.message.partition("'{}'")
-    return pl.concat_str(pl.lit(_bare(before) + "'"), shown, pl.lit("'" + _bare(after))) if mark else pl.lit(_bare(before))
+    if not mark:
+        return pl.lit(_bare(before))
+    return pl.concat_str(pl.lit(_bare(before) + "'"), shown, pl.lit("'" + _bare(after)))
 
 
 def _bare(message: str) -> str:
     return message.replace("{{", "{").replace("}}", "}")
 
 
-def _note_values(tally: Tally, bad: pl.DataFrame, breaks: pl.DataFrame, typed: pl.DataFrame, compiled: Compiled) -> None:
+def _note_values(tally: Tally, typed: pl.DataFrame, breaks: pl.DataFrame, compiled: Compiled) -> None:
     import polars as pl
 
     for each in compiled.checks:
@@ -221,12 +227,14 @@ def _quarantine(bad: pl.DataFrame | None, misfits: list[Misfit], place: Place) -
 
     told = io.BytesIO()
     if bad is not None:
-        bad.select(pl.lit(place.source).alias("source"), "row", "rules", "reasons", "values").write_ndjson(told)
+        source = pl.lit(place.source).alias("source")
+        bad.select(source, "row", "rules", "reasons", "values").write_ndjson(told)
     if not misfits:
         return told.getvalue()
     rows = [] if bad is None else bad["row"].to_list()
     lines = dict(zip(rows, told.getvalue().splitlines(keepends=True), strict=True))
     for each in misfits:
-        line = {"source": place.source, "row": each.row, "rules": [each.rule], "reasons": [each.reason], **each.original}
+        why = {"rules": [each.rule], "reasons": [each.reason]}
+        line = {"source": place.source, "row": each.row, **why, **each.original}
         lines[each.row] = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     return b"".join(lines[row] for row in sorted(lines))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,7 +31,7 @@ def binned(values: pl.Series) -> list[tuple[int, pl.Series]]:
     rest = values
     bins: list[tuple[int, pl.Series]] = []
     while greatest := rest.abs().max():
-        power = max(BIN_BITS * ((math.frexp(float(greatest))[1] - 1) // BIN_BITS), LOWEST_BIT)
+        power = max(BIN_BITS * ((math.frexp(float(cast(float, greatest)))[1] - 1) // BIN_BITS), LOWEST_BIT)
         units = _scaled(rest, -power).cast(pl.Int64)
         bins.append((power, units))
         rest = rest - _scaled(units.cast(pl.Float64), power)
@@ -45,6 +45,7 @@ def total(bins: Bins) -> Fraction:
 
 def _scaled(values: pl.Series, power: int) -> pl.Series:
     """Times a power of two, in two exact halves where one factor would leave the doubles' range."""
+    if abs(power) < 1000:
+        return values * math.ldexp(1.0, power)
     half = power // 2
     return values * math.ldexp(1.0, half) * math.ldexp(1.0, power - half)
-

@@ -59,38 +59,44 @@ def slices(source: Surveyed, partition: Partition, columns: list[str]) -> Iterat
         return
     row = partition.first_row
     delimiter = source.delimiter if source.format == "csv" else None
-    for text, ends in _texts(source, partition, delimiter):
+    for text, found in _texts(source, partition, delimiter):
         if delimiter is None:
-            yield _from_json_lines(source, text, ends, row, columns)
+            yield _from_json_lines(source, text, found.ends, row, columns)
         else:
-            frames, misfits = _from_csv(source, text, ends, row)
-            yield Slice(_joined(frames, source.columns).select(*columns, ROW), misfits)
-        row += len(ends)
+            frames, misfits = _from_csv(source, text, found, row)
+            yield Slice(_joined(frames).select(*columns, ROW), misfits)
+        row += len(found.ends)
 
 
-def _texts(source: Surveyed, partition: Partition, delimiter: str | None) -> Iterator[tuple[bytes, records.Offsets]]:
+def _texts(
+    source: Surveyed, partition: Partition, delimiter: str | None
+) -> Iterator[tuple[bytes, records.Scan]]:
     """Yield whole records, and where each ends."""
-    left, rest = partition.end - partition.start, b""
+    at, size_bytes = partition.start, SLICE_BYTES
     with open_source(source.place) as file:
-        file.seek(partition.start)
-        while left:
-            block = file.read(min(SLICE_BYTES, left))
-            if not block:
-                raise SourceError(f"{source.name}: expected {left} more bytes, found its end; it was cut since the survey")
-            left -= len(block)
-            text = rest + block if rest else block
-            found = records.scan(text, delimiter, is_last=not left)
-            rest = text[found.consumed :]
+        while at < partition.end:
+            # What is left of a record is read again with the rest of it: cheaper than joining two blocks.
+            file.seek(at)
+            text = file.read(min(size_bytes, partition.end - at))
+            is_last = at + len(text) == partition.end
+            if not is_last and len(text) < size_bytes:
+                raise SourceError(
+                    f"{source.name}: expected {partition.end} bytes, found fewer; it was cut short"
+                )
+            found = records.scan(text, delimiter, is_last=is_last)
             if len(found.ends):
-                yield text[: found.consumed], found.ends
+                yield text[: found.consumed] if found.consumed < len(text) else text, found
+            at += found.consumed
+            size_bytes = SLICE_BYTES if found.consumed else size_bytes * 2
 
 
 def _from_csv(
-    source: Surveyed, text: bytes, ends: records.Offsets, row: int
+    source: Surveyed, text: bytes, found: records.Scan, row: int
 ) -> tuple[list[pl.DataFrame], list[Misfit]]:
-    frame = _parsed_at_once(source, text, len(ends), row)
+    frame = _parsed_at_once(source, text, found, row)
     if frame is not None:
         return [frame], []
+    ends = found.ends
     if len(text) <= STRETCH_BYTES or len(ends) == 1:
         return _parsed_one_by_one(source, text, ends, row)
     frames: list[pl.DataFrame] = []
@@ -100,21 +106,22 @@ def _from_csv(
     while taken < len(ends):
         upto = max(int(ends.searchsorted(start + STRETCH_BYTES)), taken + 1)
         end = int(ends[upto - 1])
-        some, odd = _from_csv(source, text[start:end], ends[taken:upto] - start, row + taken)
+        stretch = text[start:end]
+        some, odd = _from_csv(
+            source, stretch, records.scan(stretch, source.delimiter, is_last=True), row + taken
+        )
         frames += some
         misfits += odd
         start, taken = end, upto
     return frames, misfits
 
 
-def _parsed_at_once(source: Surveyed, text: bytes, rows: int, row: int) -> pl.DataFrame | None:
+def _parsed_at_once(source: Surveyed, text: bytes, found: records.Scan, row: int) -> pl.DataFrame | None:
     """Let polars parse, or None where it may read something other than what is there."""
     import polars as pl
 
-    width = len(source.columns)
-    if text.startswith(BOM) or text.endswith(b"\r"):
-        return None
-    if not records.scan(text, source.delimiter, is_last=True).is_plain:
+    rows, width = len(found.ends), len(source.columns)
+    if not found.is_plain or text.startswith(BOM) or text.endswith(b"\r"):
         return None
     # Too few fields would be filled up silently, so the delimiters must add up; too many raise.
     if records.delimiters_outside_quotes(text, source.delimiter) != rows * (width - 1):
@@ -179,7 +186,7 @@ def _numbered(frame: pl.DataFrame, row: int) -> pl.DataFrame:
     return frame.with_columns(pl.int_range(row, row + pl.len(), dtype=pl.Int64).alias(ROW))
 
 
-def _joined(frames: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:
+def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
     import polars as pl
 
     return frames[0] if len(frames) == 1 else pl.concat(frames)

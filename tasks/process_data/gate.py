@@ -89,7 +89,9 @@ def destination_free(params: ProcessData) -> list[str] | None:
             probe.write(b"probe")
     except OSError as error:
         why = (error.strerror or os.strerror(error.errno or 0)).lower()
-        return [f"{destination}: expected a folder that can be written, but {why} ({folder}); name another destination"]
+        return [
+            f"{destination}: expected a folder that can be written, but {why} ({folder}); name another destination"
+        ]
     return None
 
 
@@ -100,8 +102,14 @@ def _absent(rules: Rules, columns: list[str], source: Source) -> list[str]:
     for name in rules.columns:
         if name not in columns:
             near = difflib.get_close_matches(name, columns, 3)
-            advice = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {', '.join(columns[:20])}"
-            faults.append(f"{source.name}: expected the column {name!r} that the rules name, found none; {advice}")
+            advice = (
+                f"did you mean {' or '.join(map(repr, near))}?"
+                if near
+                else f"it has {', '.join(columns[:20])}"
+            )
+            faults.append(
+                f"{source.name}: expected the column {name!r} that the rules name, found none; {advice}"
+            )
     if len(columns) == 1 and rules.columns and faults:
         faults.append(f"{source.name}: found one column only; is {source.delimiter!r} its delimiter?")
     return faults

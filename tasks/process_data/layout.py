@@ -36,7 +36,9 @@ def layout_of(source: Source) -> Layout:
     head = _head(source)
     text = head.removeprefix(BOM)
     if not text.strip():
-        raise SourceError(f"{source.name}: expected {_expected(source)}, found an empty file; check what wrote it")
+        raise SourceError(
+            f"{source.name}: expected {_expected(source)}, found an empty file; check what wrote it"
+        )
     return _csv_layout(source, head, text) if source.format == "csv" else _jsonl_layout(source, head, text)
 
 
@@ -76,14 +78,19 @@ def _head(source: Source) -> bytes:
 def _csv_layout(source: Source, head: bytes, text: bytes) -> Layout:
     found = records.scan(text, source.delimiter, is_last=len(head) < HEAD_BYTES)
     if found.is_open and not len(found.ends):
-        raise SourceError(f"{source.name}: expected a header, but its first record has an unclosed quote; close it")
+        raise SourceError(
+            f"{source.name}: expected a header, but its first record has an unclosed quote; close it"
+        )
     if not len(found.ends):
         raise SourceError(
             f"{source.name}: expected a header line, found no line end in the first {len(head)} bytes; is it CSV?"
         )
     end = int(found.ends[0])
     try:
-        names = [name.decode("utf-8").strip() for name in records.fields(text[:end].lstrip(b"\r\n"), source.delimiter)]
+        names = [
+            name.decode("utf-8").strip()
+            for name in records.fields(text[:end].lstrip(b"\r\n"), source.delimiter)
+        ]
     except UnicodeDecodeError as error:
         raise SourceError(
             f"{source.name}: expected UTF-8 in the header, found byte {error.object[error.start]:#04x}; "
@@ -117,7 +124,9 @@ def _jsonl_layout(source: Source, head: bytes, text: bytes) -> Layout:
         if isinstance(found, dict):
             columns.update(dict.fromkeys(found))
     if not columns:
-        raise SourceError(f"{source.name}: expected one JSON object a line, found none at its start; is it JSON Lines?")
+        raise SourceError(
+            f"{source.name}: expected one JSON object a line, found none at its start; is it JSON Lines?"
+        )
     return Layout(list(columns), len(head) - len(text))
 
 
@@ -128,7 +137,9 @@ def _parquet_layout(source: Source) -> Layout:
         try:
             return Layout(list(pl.read_parquet_schema(file)))
         except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-            raise SourceError(f"{source.name}: expected Parquet, but it can't be read: {error}; get a whole copy") from None
+            raise SourceError(
+                f"{source.name}: expected Parquet, but it can't be read: {error}; get a whole copy"
+            ) from None
 
 
 def _expected(source: Source) -> str:

@@ -9,17 +9,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.process_data import summary
 from tasks.process_data.clean import source_schema
 from tasks.process_data.compiled import Compiled, compile_rules
 from tasks.process_data.errors import SourceError, TooManyInvalid
 from tasks.process_data.report import render
 from tasks.process_data.rules import Rules
+from tasks.process_data.summary import Groups
 from tasks.process_data.survey import SURVEY, Surveyed
 from tasks.process_data.tally import Tally
 from tasks.process_data.workspace import MANIFEST, Workspace, Written
 
 FIRST_REASONS = 10
+_MISFIT_RULES = ("row.fields", "row.json")
 SUMMARY, REPORT = "summary.json", "report.html"
 
 
@@ -71,29 +72,27 @@ def _whole(workspace: Workspace, cleaned: list[dict[str, Any]]) -> Whole:
     rules = Rules.model_validate(shared["rules"])
     sources = [Surveyed(**each) for each in shared["sources"]]
     compiled = compile_rules(rules, source_schema(sources[0], shared["columns"]))
-    aggregates = summary.compile_summary(rules, compiled.schema)
-    tally = Tally()
-    groups: dict[summary.Key, list[summary.State]] = {}
+    tally, groups = Tally(), Groups(rules, compiled.schema)
     for each in cleaned:
         found = workspace.read_json(each["tally"]["path"])
         tally.add(Tally(**found["tally"]))
-        summary.merge(groups, {tuple(key): states for key, states in found["groups"]}, aggregates)
+        groups.add_json(found["groups"])
     # In the order of the rules, not of the rows that happened to break them first.
     order = [check.rule for check in compiled.checks]
-    tally.rules = dict(sorted(tally.rules.items(), key=lambda each: (each[0] not in order, each[0] in order and order.index(each[0]), each[0])))
+    tally.rules = {rule: tally.rules[rule] for rule in [*order, *_MISFIT_RULES] if rule in tally.rules}
     if tally.rows != shared["rows"] or tally.rows != tally.valid + tally.quarantined:
         raise SourceError(
             f"expected {shared['rows']} rows, found {tally.valid} valid and {tally.quarantined} set aside; report this"
         )
-    table = summary.table(groups, rules.summary.group_by, aggregates) if rules.summary else None
-    return Whole(rules, compiled, sources, tally, table)
+    return Whole(rules, compiled, sources, tally, groups.table())
 
 
 def _refuse_too_many(whole: Whole, workspace: Workspace) -> None:
     if whole.share <= whole.rules.accepted_share:
         return
     reasons = "; ".join(
-        f"{each['source']} row {each['row']}: {', '.join(each['reasons'])}" for each in whole.tally.first_rows[:3]
+        f"{each['source']} row {each['row']}: {', '.join(each['reasons'])}"
+        for each in whole.tally.first_rows[:3]
     )
     raise TooManyInvalid(
         f"expected at most {whole.rules.accepted_share:.2%} invalid rows, found {whole.tally.quarantined} of "
@@ -104,7 +103,12 @@ def _refuse_too_many(whole: Whole, workspace: Workspace) -> None:
 
 def _summary(whole: Whole) -> dict[str, Any]:
     tally = whole.tally
-    counts = {"rows": tally.rows, "valid": tally.valid, "quarantined": tally.quarantined, "rules": tally.rules}
+    counts = {
+        "rows": tally.rows,
+        "valid": tally.valid,
+        "quarantined": tally.quarantined,
+        "rules": tally.rules,
+    }
     return counts if whole.summary is None else {**counts, "summary": whole.summary}
 
 

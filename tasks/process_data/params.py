@@ -23,15 +23,22 @@ class ProcessData(BaseModel):
     source: str | list[str] = Field(
         description="CSV, JSON Lines or Parquet, plain or as .gz or .zst: a path, a glob, an fsspec URL, or a list of them"
     )
-    rules: str | dict[str, Any] = Field(description="rules as the path of a TOML or JSON file, or inline as an object")
-    destination: str = Field(description="folder for the output, missing or empty, on a disk that every worker sees")
+    rules: str | dict[str, Any] = Field(
+        description="rules as the path of a TOML or JSON file, or inline as an object"
+    )
+    destination: str = Field(
+        description="folder for the output, missing or empty, on a disk that every worker sees"
+    )
     format: Literal["auto", "csv", "jsonl", "parquet"] = Field(
         default="auto", description="the sources' format; auto goes by the file name's ending"
     )
     delimiter: str | None = Field(
-        default=None, description="what separates CSV fields, one ASCII character; by default a comma, a tab in .tsv"
+        default=None,
+        description="what separates CSV fields, one ASCII character; by default a comma, a tab in .tsv",
     )
-    encoding: str = Field(default="utf-8", description="the text encoding of CSV and JSON Lines, such as cp1252")
+    encoding: str = Field(
+        default="utf-8", description="the text encoding of CSV and JSON Lines, such as cp1252"
+    )
     partition_bytes: int = Field(
         default=PARTITION_BYTES, ge=1, le=1 << 30, description="how much of a source one step reads, in bytes"
     )
@@ -55,14 +62,18 @@ class ProcessData(BaseModel):
         path = value.removeprefix("file://")
         if "://" in path:
             # An object store has no atomic rename, and publishing rests on it.
-            raise ValueError(f"expected a folder, got the URL {value!r}; name a folder that every worker sees")
+            raise ValueError(
+                f"expected a folder, got the URL {value!r}; name a folder that every worker sees"
+            )
         return _absolute(path)
 
     @field_validator("delimiter")
     @classmethod
     def _one_character(cls, value: str | None) -> str | None:
         if value is not None and (len(value) != 1 or not value.isascii() or value in '"\r\n\0'):
-            raise ValueError(f"expected one ASCII character other than a quote or a line break, got {value!r}")
+            raise ValueError(
+                f"expected one ASCII character other than a quote or a line break, got {value!r}"
+            )
         return value
 
     @field_validator("encoding")
@@ -71,7 +82,9 @@ class ProcessData(BaseModel):
         try:
             return codecs.lookup(value).name
         except LookupError:
-            raise ValueError(f"expected a text encoding such as utf-8, cp1252 or utf-16, got {value!r}") from None
+            raise ValueError(
+                f"expected a text encoding such as utf-8, cp1252 or utf-16, got {value!r}"
+            ) from None
 
 
 def _absolute(place: str) -> str:

@@ -122,7 +122,9 @@ def _release(workspace: Workspace) -> None:
 
 
 def _held(destination: Path, what: str) -> DestinationError:
-    return DestinationError(f"{destination}: expected a folder for this run alone, found {what}; name another destination")
+    return DestinationError(
+        f"{destination}: expected a folder for this run alone, found {what}; name another destination"
+    )
 
 
 def _rows_of(destination: Path) -> Any:

@@ -48,9 +48,7 @@ def scan(buffer: bytes, delimiter: str | None, *, is_last: bool) -> Scan:
     text = np.frombuffer(buffer, np.uint8)
     breaks = np.flatnonzero(text == LF)
     is_plain, is_open = True, False
-    if delimiter is None:
-        ends = breaks + 1
-    elif b'"' not in buffer:
+    if delimiter is None or b'"' not in buffer:
         ends = breaks + 1
     else:
         quotes = np.flatnonzero(text == QUOTE)
@@ -142,13 +140,16 @@ def _are_blank(text: Bytes, ends: Offsets) -> Any:
     starts = np.concatenate([[0], ends[:-1]])
     lengths = ends - starts
     first = text[starts]
-    return ((lengths == 1) & ((first == LF) | (first == CR))) | ((lengths == 2) & (first == CR) & (text[ends - 1] == LF))
+    return ((lengths == 1) & ((first == LF) | (first == CR))) | (
+        (lengths == 2) & (first == CR) & (text[ends - 1] == LF)
+    )
 
 
 def _ends_one_by_one(buffer: bytes, delimiter: str) -> tuple[Offsets, bool]:
     import numpy as np
 
-    pattern, ends, at = _record_pattern(delimiter), [], 0
+    pattern, at = _record_pattern(delimiter), 0
+    ends: list[int] = []
     while match := pattern.match(buffer, at):
         if not match.group(1):
             return np.array(ends, np.int64), False  # The buffer's end, in or after a closed field.

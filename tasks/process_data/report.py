@@ -78,7 +78,9 @@ def render(whole: Whole) -> bytes:
 def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["number"] = _number
     environment.filters["percent"] = _percent
     return environment.from_string(TEMPLATE.read_text("utf-8"))
@@ -158,7 +160,15 @@ def _bars(places: list[int]) -> list[tuple[float, float, float, float, int]]:
     bars = []
     for at, count in enumerate(places):
         height = max(CHART_HEIGHT * count / highest, 2 if count else 0)
-        bars.append((round(at * width + 1, 2), round(CHART_HEIGHT - height, 2), round(width - 2, 2), round(height, 2), count))
+        bars.append(
+            (
+                round(at * width + 1, 2),
+                round(CHART_HEIGHT - height, 2),
+                round(width - 2, 2),
+                round(height, 2),
+                count,
+            )
+        )
     return bars
 
 
@@ -170,7 +180,9 @@ def _widths(summary: dict[str, Any] | None) -> list[float]:
     keys = len(summary["group_by"])
     widths = []
     for at, values in enumerate(columns):
-        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        numbers = [
+            value for value in values if isinstance(value, int | float) and not isinstance(value, bool)
+        ]
         is_shown = at >= keys and len(numbers) > 1 and min(numbers) >= 0
         widths.append(float(max(numbers)) if is_shown else 0.0)
     return widths

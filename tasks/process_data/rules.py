@@ -28,7 +28,9 @@ class _Model(BaseModel):
 class Column(_Model):
     """What one column's values must be."""
 
-    type: ColumnType = Field(default="string", description="what the text is read as; text that can't be is invalid")
+    type: ColumnType = Field(
+        default="string", description="what the text is read as; text that can't be is invalid"
+    )
     required: bool = Field(default=False, description="a missing value is invalid")
     allowed: list[Scalar] | None = Field(default=None, description="the only values accepted")
     min: Scalar | None = Field(default=None, description="the least value accepted")
@@ -55,7 +57,9 @@ class Column(_Model):
 class RowRule(_Model):
     """What must hold between the columns of one row."""
 
-    sql: str = Field(description="SQL expression; a row for which it is false is invalid, null passes as in SQL's CHECK")
+    sql: str = Field(
+        description="SQL expression; a row for which it is false is invalid, null passes as in SQL's CHECK"
+    )
     message: str = Field(default="", description="what to tell about a row that breaks it")
 
 
@@ -63,21 +67,32 @@ class Summary(_Model):
     """Figures over the valid rows."""
 
     group_by: list[str] = Field(default_factory=list, description="columns, derived ones too")
-    aggregates: dict[str, str] = Field(description="name: COUNT(*), or COUNT, SUM, AVG, MIN or MAX of an expression")
+    aggregates: dict[str, str] = Field(
+        description="name: COUNT(*), or COUNT, SUM, AVG, MIN or MAX of an expression"
+    )
 
 
 class Rules(_Model):
     """Everything that makes a row valid, and what to do with those that are not."""
 
-    columns: dict[str, Column] = Field(default_factory=dict, description="by name; others pass through as they are")
-    row_rules: dict[str, RowRule] = Field(default_factory=dict, description="by name: what must hold in each row")
-    derived: dict[str, str] = Field(default_factory=dict, description="new columns by name, as SQL expressions")
+    columns: dict[str, Column] = Field(
+        default_factory=dict, description="by name; others pass through as they are"
+    )
+    row_rules: dict[str, RowRule] = Field(
+        default_factory=dict, description="by name: what must hold in each row"
+    )
+    derived: dict[str, str] = Field(
+        default_factory=dict, description="new columns by name, as SQL expressions"
+    )
     summary: Summary | None = Field(default=None, description="figures over the valid rows")
     on_invalid: Literal["quarantine", "fail"] = Field(
         default="quarantine", description="set invalid rows aside, or fail the job for them"
     )
     max_invalid_share: float | None = Field(
-        default=None, ge=0, le=1, description="share of invalid rows still accepted; by default 1, with fail 0"
+        default=None,
+        ge=0,
+        le=1,
+        description="share of invalid rows still accepted; by default 1, with fail 0",
     )
     missing: list[str] = Field(default=[""], description="texts that mean: no value, in every column")
 
@@ -116,10 +131,14 @@ def _parsed(place: str) -> Any:
         text = read_bytes(place).decode("utf-8-sig")
         return json.loads(text) if place.endswith(".json") else tomllib.loads(text)
     except UnicodeDecodeError as error:
-        raise RulesError(f"{place}: expected UTF-8 text, found byte {error.object[error.start]:#04x}; save it as UTF-8") from None
+        raise RulesError(
+            f"{place}: expected UTF-8 text, found byte {error.object[error.start]:#04x}; save it as UTF-8"
+        ) from None
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
         kind = "JSON" if place.endswith(".json") else "TOML"
-        raise RulesError(f"{place}: expected {kind}, but it does not parse: {error}; correct that place") from None
+        raise RulesError(
+            f"{place}: expected {kind}, but it does not parse: {error}; correct that place"
+        ) from None
 
 
 def _fault(name: str, fault: Any) -> str:

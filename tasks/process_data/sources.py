@@ -68,15 +68,19 @@ def open_source(place: str) -> IO[bytes]:
     try:
         if "://" not in place:
             if os.path.isdir(place):
-                raise SourceError(f"{place}: expected a file, found a folder; name its files, such as {place}/*.csv")
+                raise SourceError(
+                    f"{place}: expected a file, found a folder; name its files, such as {place}/*.csv"
+                )
             return open(place, "rb")
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec
 
         return cast(IO[bytes], fsspec.open(place, "rb").open())
     except FileNotFoundError:
         raise SourceError(f"{place}: expected a file, found nothing there; check the name") from None
     except (OSError, ImportError, ValueError) as error:
-        raise SourceError(f"{place}: expected a readable file, but {_why(error)}; check access to it") from None
+        raise SourceError(
+            f"{place}: expected a readable file, but {_why(error)}; check access to it"
+        ) from None
 
 
 def read_bytes(place: str) -> bytes:
@@ -212,7 +216,9 @@ def _expanded_url(place: str) -> list[str]:
         files, path = fsspec.core.url_to_fs(place)
         found = sorted(files.unstrip_protocol(each) for each in files.glob(path))
     except (OSError, ImportError, ValueError) as error:
-        raise SourceError(f"{place}: expected files that match, but {_why(error)}; check access to it") from None
+        raise SourceError(
+            f"{place}: expected files that match, but {_why(error)}; check access to it"
+        ) from None
     if not found:
         raise SourceError(f"{place}: expected files that match, found none; check the pattern")
     return found
@@ -236,7 +242,9 @@ def _format(place: str, params: ProcessData) -> Format:
     found = _ENDINGS.get(_bare_ending(place))
     if found is None:
         if "://" not in place and os.path.isdir(place):
-            raise SourceError(f"{place}: expected a file, found a folder; name its files, such as {place}/*.csv")
+            raise SourceError(
+                f"{place}: expected a file, found a folder; name its files, such as {place}/*.csv"
+            )
         raise SourceError(
             f"{place}: expected a name that ends in {', '.join(_ENDINGS)}; name the format, such as -p format=csv"
         )

@@ -49,21 +49,75 @@ def compile_summary(rules: Rules, schema: dict[str, Any]) -> list[Aggregate]:
         return []
     for name in rules.summary.group_by:
         if name not in schema:
-            raise RulesError(f"summary.group_by: there is no column {name!r}; it has {', '.join(list(schema)[:20])}")
+            raise RulesError(
+                f"summary.group_by: there is no column {name!r}; it has {', '.join(list(schema)[:20])}"
+            )
     return [_compiled(name, sql, schema) for name, sql in rules.summary.aggregates.items()]
 
 
-def partial(valid: pl.DataFrame, group_by: list[str], aggregates: list[Aggregate]) -> dict[Key, list[State]]:
-    """The states of every group in some valid rows."""
+class Groups:
+    """The states of every group, of all rows and other groups that were added."""
+
+    def __init__(self, rules: Rules, schema: dict[str, Any]) -> None:
+        self._aggregates = compile_summary(rules, schema)
+        self._group_by = rules.summary.group_by if rules.summary else []
+        self._is_wanted = rules.summary is not None
+        self._states: dict[Key, list[State]] = {}
+
+    def add_rows(self, valid: pl.DataFrame) -> None:
+        """Add valid rows."""
+        if self._is_wanted and valid.height:
+            self._add(_states_of(valid, self._group_by, self._aggregates))
+
+    def add_json(self, groups: list[Any]) -> None:
+        """Add what ``to_json`` gave elsewhere."""
+        self._add({tuple(key): states for key, states in groups})
+
+    def to_json(self) -> list[Any]:
+        """Every group's key and states, in a fixed order."""
+        return [[list(key), self._states[key]] for key in sorted(self._states, key=_rank)]
+
+    def table(self) -> dict[str, Any] | None:
+        """The finished summary, its groups sorted, missing keys last; None where none is asked for."""
+        if not self._is_wanted:
+            return None
+        return {
+            "group_by": self._group_by,
+            "columns": [*self._group_by, *(each.name for each in self._aggregates)],
+            "rows": [[*key, *self._figures(key)] for key in sorted(self._states, key=_rank)],
+        }
+
+    def _figures(self, key: Key) -> list[Any]:
+        pairs = zip(self._aggregates, self._states[key], strict=True)
+        return [_figure(each, state) for each, state in pairs]
+
+    def _add(self, more: dict[Key, list[State]]) -> None:
+        for key, states in more.items():
+            known = self._states.get(key)
+            if known is not None:
+                trios = zip(self._aggregates, known, states, strict=True)
+                states = [_merged(each, first, second) for each, first, second in trios]
+            self._states[key] = states
+        if len(self._states) > MAX_GROUPS:
+            raise RulesError(
+                f"summary.group_by: expected at most {MAX_GROUPS} groups, found more; group by fewer values"
+            )
+
+
+def _states_of(
+    valid: pl.DataFrame, group_by: list[str], aggregates: list[Aggregate]
+) -> dict[Key, list[State]]:
     import polars as pl
 
     inputs = {f"v{at}": each.value for at, each in enumerate(aggregates) if each.value is not None}
-    frame = valid.select(pl.col(group_by).name.prefix("k:"), **inputs, n=pl.lit(1, pl.Int64)).rechunk()
-    figures, powers = [pl.col("n").sum()], {}
+    keys = [f"k:{name}" for name in group_by]
+    names = [pl.col(name).alias(f"k:{name}") for name in group_by]
+    frame = valid.select(*names, **inputs, n=pl.repeat(1, pl.len(), dtype=pl.Int64))
+    figures = [pl.col("n").sum()]
+    powers = {}
     for at, each in enumerate(aggregates):
         frame, powers[at] = _with_bins(frame, f"v{at}", each)
-        figures += _figures(f"v{at}", each, powers[at])
-    keys = [f"k:{name}" for name in group_by]
+        figures += _partials(f"v{at}", each, powers[at])
     grouped = frame.group_by(keys).agg(figures) if keys else frame.select(figures)
     return {
         tuple(_plain(row[key]) for key in keys): [
@@ -73,32 +127,8 @@ def partial(valid: pl.DataFrame, group_by: list[str], aggregates: list[Aggregate
     }
 
 
-def merge(into: dict[Key, list[State]], more: dict[Key, list[State]], aggregates: list[Aggregate]) -> None:
-    """Add some groups' states to others, in place.
-
-    Raises:
-        RulesError: there are more groups than one result should hold.
-    """
-    for key, states in more.items():
-        known = into.get(key)
-        into[key] = states if known is None else [
-            _merged(*pair) for pair in zip(aggregates, known, states, strict=True)
-        ]  # fmt: skip
-    if len(into) > MAX_GROUPS:
-        raise RulesError(f"summary.group_by: expected at most {MAX_GROUPS} groups, found more; group by fewer values")
-
-
-def table(groups: dict[Key, list[State]], group_by: list[str], aggregates: list[Aggregate]) -> dict[str, Any]:
-    """The finished summary, its groups sorted, missing keys last."""
-    ordered = sorted(groups, key=lambda key: [(part is None, part) for part in key])
-    return {
-        "group_by": group_by,
-        "columns": [*group_by, *(each.name for each in aggregates)],
-        "rows": [
-            [*key, *(_figure(each, state) for each, state in zip(aggregates, groups[key], strict=True))]
-            for key in ordered
-        ],
-    }
+def _rank(key: Key) -> list[tuple[bool, Any]]:
+    return [(part is None, part) for part in key]
 
 
 def _compiled(name: str, sql: str, schema: dict[str, Any]) -> Aggregate:
@@ -107,7 +137,9 @@ def _compiled(name: str, sql: str, schema: dict[str, Any]) -> Aggregate:
     place = f"summary.aggregates.{name}"
     match = _CALL.fullmatch(sql)
     if not match:
-        raise RulesError(f"{place}: expected COUNT(*), or COUNT, SUM, AVG, MIN or MAX of an expression, found {sql!r}")
+        raise RulesError(
+            f"{place}: expected COUNT(*), or COUNT, SUM, AVG, MIN or MAX of an expression, found {sql!r}"
+        )
     function = match.group(1).upper().replace("MEAN", "AVG")
     if match.group(2).strip() == "*":
         if function != "COUNT":
@@ -117,26 +149,33 @@ def _compiled(name: str, sql: str, schema: dict[str, Any]) -> Aggregate:
     try:
         kind = pl.DataFrame(schema=schema).select(value.alias("value")).schema["value"]
     except pl.exceptions.PolarsError as error:
-        raise RulesError(f"{place}: can't work on these columns: {first_line(error)}; correct {sql!r}") from None
+        raise RulesError(
+            f"{place}: can't work on these columns: {first_line(error)}; correct {sql!r}"
+        ) from None
     if function in ("SUM", "AVG") and not (kind.is_numeric() or kind == pl.Boolean):
-        raise RulesError(f"{place}: expected a number to add up, found {kind} in {sql!r}; give the column a number's type")
+        raise RulesError(
+            f"{place}: expected a number to add up, found {kind} in {sql!r}; give the column a number's type"
+        )
     if isinstance(kind, pl.Decimal):
         return Aggregate(name, function, value, "decimal", kind.scale)
     if kind.is_float():
         # A narrower float is widened, which is exact, so that all sums use one set of bins.
         return Aggregate(name, function, value.cast(pl.Float64), "number")
     is_whole = kind.is_integer() or (kind == pl.Boolean and function in ("SUM", "AVG"))
-    return Aggregate(name, function, value.cast(pl.Int128) if is_whole else value, "integer" if is_whole else "other")
+    if is_whole:
+        return Aggregate(name, function, value.cast(pl.Int128), "integer")
+    return Aggregate(name, function, value, "other")
 
 
 def _with_bins(frame: pl.DataFrame, column: str, each: Aggregate) -> tuple[pl.DataFrame, list[int]]:
     if each.function not in ("SUM", "AVG") or each.kind != "number":
         return frame, []
     bins = exact.binned(frame[column].replace([float("inf"), float("-inf"), float("nan")], None))
-    return frame.with_columns(units.alias(f"{column}:{power}") for power, units in bins), [power for power, _ in bins]
+    frame = frame.with_columns(units.alias(f"{column}:{power}") for power, units in bins)
+    return frame, [power for power, _ in bins]
 
 
-def _figures(column: str, each: Aggregate, powers: list[int]) -> list[pl.Expr]:
+def _partials(column: str, each: Aggregate, powers: list[int]) -> list[pl.Expr]:
     import polars as pl
 
     if each.value is None:
@@ -176,10 +215,10 @@ def _merged(each: Aggregate, first: State, second: State) -> State:
     if "sum" in first:
         state["sum"] = first["sum"] + second["sum"]
     if "best" in first:
-        values = [value for value in (first["best"], second["best"]) if value is not None]
+        values: list[Any] = [value for value in (first["best"], second["best"]) if value is not None]
         rank = Decimal if each.kind == "decimal" else None
         choose = min if each.function == "MIN" else max
-        state["best"] = choose(values, key=rank) if values else None  # type: ignore[type-var]
+        state["best"] = choose(values, key=rank) if values else None
     return state
 
 
@@ -188,7 +227,8 @@ def _figure(each: Aggregate, state: State) -> Any:
         return state["n"]
     if "best" in state or not state["n"]:
         return state.get("best")
-    total = Fraction(state["sum"]) if "sum" in state else exact.total({int(p): n for p, n in state["bins"].items()})
+    bins = {int(power): units for power, units in state.get("bins", {}).items()}
+    total = Fraction(state["sum"]) if "sum" in state else exact.total(bins)
     if each.function == "AVG":
         return float(total / state["n"] / 10**each.scale)
     if each.kind == "decimal":

@@ -77,9 +77,7 @@ def survey(params: ProcessData, workspace: Workspace) -> list[dict[str, Any]]:
     for number, source in enumerate(sources):
         plain = _unpacked(source, number, workspace) if needs_unpacking(source) else source
         cuts = list(_cuts(plain, source, params.partition_bytes))
-        partitions += [
-            Partition(len(partitions) + at, number, *cut) for at, cut in enumerate(cuts)
-        ]  # fmt: skip
+        partitions += [Partition(index, number, *cut) for index, cut in enumerate(cuts, len(partitions))]
         surveyed.append(_surveyed(source, plain, sum(cut[3] for cut in cuts)))
         if not cuts and not params.allow_empty:
             raise SourceError(
@@ -106,7 +104,9 @@ def unchanged(source: Surveyed) -> None:
     except OSError:
         found = []
     if found != source.change:
-        raise SourceError(f"{source.name}: expected the file that was surveyed, but it has changed since; submit a new job")
+        raise SourceError(
+            f"{source.name}: expected the file that was surveyed, but it has changed since; submit a new job"
+        )
 
 
 def _surveyed(source: Source, plain: Source, rows: int) -> Surveyed:

@@ -42,7 +42,11 @@ class Tally:
         self.rows += more.rows
         self.valid += more.valid
         self.quarantined += more.quarantined
-        for mine, theirs in ((self.rules, more.rules), (self.missing, more.missing), (self.invalid, more.invalid)):
+        for mine, theirs in (
+            (self.rules, more.rules),
+            (self.missing, more.missing),
+            (self.invalid, more.invalid),
+        ):
             for name, count in theirs.items():
                 mine[name] = mine.get(name, 0) + count
         for name, bounds in more.extremes.items():

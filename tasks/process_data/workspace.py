@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 from tasks.process_data.errors import DestinationError
@@ -26,6 +26,7 @@ from tasks.process_data.errors import DestinationError
 PRIVATE = ".batuta"
 MANIFEST = "manifest.json"
 LOCK = "publisher"
+FILE_MODE = 0o644  # a temporary file is its owner's alone; what is published is for all to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,26 @@ class Written:
     path: str  # relative to the workspace and, once published, to the destination
     size_bytes: int
     sha256: str
+
+
+class Growing:
+    """A file that is being written; its size and sha256 are kept as it grows."""
+
+    def __init__(self, name: str, file: IO[bytes]) -> None:
+        self._name = name
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self._size_bytes = 0
+
+    def write(self, content: bytes) -> None:
+        """Write some more."""
+        self._file.write(content)
+        self._sha256.update(content)
+        self._size_bytes += len(content)
+
+    @property
+    def written(self) -> Written:
+        return Written(self._name, self._size_bytes, self._sha256.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +80,22 @@ class Workspace:
 
     def write(self, name: str, content: bytes) -> Written:
         """Write a file whole or not at all; the same content gives the same file, however often."""
+        with self.growing(name) as file:
+            file.write(content)
+        return file.written
+
+    @contextmanager
+    def growing(self, name: str) -> Iterator[Growing]:
+        """A file to write piece by piece; it gets its name when the block ends without an error."""
         with told_apart(self.destination):
             if not self.folder.is_dir():
                 raise DestinationError(
-                    f"{self.folder}: expected this job's working folder, found none; it was published or removed meanwhile"
+                    f"{self.folder}: expected this job's working folder, found none; "
+                    "it was published or removed meanwhile"
                 )
-            write_whole(self.path(name), content)
-        return Written(name, len(content), hashlib.sha256(content).hexdigest())
+            with _renamed_when_whole(self.path(name)) as file:
+                growing = Growing(name, file)
+                yield growing
 
     def write_json(self, name: str, value: Any) -> Written:
         return self.write(name, as_json(value))
@@ -86,14 +116,15 @@ class Workspace:
             self.folder.parent.rmdir()
 
 
-def write_whole(path: Path, content: bytes) -> None:
+@contextmanager
+def _renamed_when_whole(path: Path) -> Iterator[IO[bytes]]:
     """Write under a temporary name beside ``path``, then rename."""
     path.parent.mkdir(exist_ok=True)
     number, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".tmp")
     try:
         with open(number, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
+            yield file
+        os.chmod(temporary, FILE_MODE)
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -128,4 +159,6 @@ def told_apart(destination: Path) -> Iterator[None]:
             errno.EEXIST: "name a destination that is a folder",
         }.get(error.errno or 0, "make it writable, then retry the job")
         why = (error.strerror or str(error)).lower()
-        raise DestinationError(f"{destination}: expected to write there, but {why} ({where}); {advice}") from None
+        raise DestinationError(
+            f"{destination}: expected to write there, but {why} ({where}); {advice}"
+        ) from None
