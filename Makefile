@@ -1,0 +1,45 @@
+# Every target is a command that works by itself; `make` lists them.
+.DEFAULT_GOAL := help
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help check demo test-unit test-integration test-acceptance test-faults lint types format compose clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+check: ## everything that CI runs: ruff, mypy, import-linter and pytest
+	./run test
+
+demo: ## the main job on the data set that is shipped, with nothing configured
+	./run demo
+
+test-unit: ## the tests that need nothing but Python
+	./run test tests/unit
+
+test-integration: ## the tests on a private RabbitMQ and Redis
+	./run test tests/integration
+
+test-acceptance: ## the tests that drive real worker processes
+	./run test tests/acceptance
+
+test-faults: ## the tests that kill parts and servers (slow)
+	./run test tests/faults
+
+lint: ## ruff and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: ## mypy
+	$(BIN)/mypy
+
+format: ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+compose: ## check docker-compose.yml, with passwords that are used for nothing
+	RABBITMQ_PASSWORD=x REDIS_PASSWORD=x FLOWER_PASSWORD=x docker compose config --quiet
+
+clean: ## remove the virtual environment, caches and the embedded server's folder
+	rm -rf $(VENV) .batuta .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
