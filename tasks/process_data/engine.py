@@ -71,7 +71,8 @@ def check(rows: Slice, compiled: Compiled, place: Place) -> Checked:
     tally.sources = {place.source: [tally.rows, tally.quarantined]}
     if tally.rows != tally.valid + tally.quarantined:
         raise SourceError(
-            f"{place.source}: {tally.rows} rows went in, {tally.valid} + {tally.quarantined} came out; report this"
+            f"{place.source}: {tally.rows} rows went in, {tally.valid} + {tally.quarantined} "
+            "came out; report this"
         )
     return Checked(valid, _quarantine(bad, rows.misfits, place), tally)
 
@@ -98,7 +99,8 @@ def _broken(typed: pl.DataFrame, compiled: Compiled, place: Place) -> pl.DataFra
 
 def _failed(rule: str, place: Place, error: Exception) -> RulesError:
     return RulesError(
-        f"{rule}: failed on rows of {place.source}: {first_line(error)}; use TRY_CAST instead of CAST, or COALESCE"
+        f"{rule}: failed on rows of {place.source}: {first_line(error)}; "
+        "use TRY_CAST instead of CAST, or COALESCE"
     )
 
 

@@ -175,7 +175,8 @@ def _decoded(source: Surveyed, row: int, values: list[bytes]) -> list[str]:
         at = values.index(error.object)
         column = source.columns[at] if at < len(source.columns) else f"number {at + 1}"
         raise SourceError(
-            f"{source.name}: row {row}, column {column!r}: expected UTF-8, found byte {error.object[error.start]:#04x} "
+            f"{source.name}: row {row}, column {column!r}: expected UTF-8, "
+            f"found byte {error.object[error.start]:#04x} "
             f"in {error.object[:40]!r}; name the file's encoding, such as -p encoding=cp1252"
         ) from None
 
@@ -209,7 +210,8 @@ def _from_json_lines(
             values, reason = _json_row(line, known)
         except UnicodeDecodeError as error:
             raise SourceError(
-                f"{source.name}: row {number}: expected UTF-8, found byte {line[error.start]:#04x} at its byte "
+                f"{source.name}: row {number}: expected UTF-8, found byte "
+                f"{line[error.start]:#04x} at its byte "
                 f"{error.start + 1}; name the file's encoding, such as -p encoding=cp1252"
             ) from None
         if reason:
@@ -261,6 +263,7 @@ def _parquet_slices(source: Surveyed, partition: Partition, columns: list[str]) 
             frame = lazy.slice(start, length).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise SourceError(
-                f"{source.name}: rows {start + 1} to {start + length}: expected Parquet, but it can't be read: {error}"
+                f"{source.name}: rows {start + 1} to {start + length}: expected Parquet, "
+                f"but it can't be read: {error}"
             ) from None
         yield Slice(_numbered(frame, start + 1), [])

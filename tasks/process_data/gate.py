@@ -90,7 +90,8 @@ def destination_free(params: ProcessData) -> list[str] | None:
     except OSError as error:
         why = (error.strerror or os.strerror(error.errno or 0)).lower()
         return [
-            f"{destination}: expected a folder that can be written, but {why} ({folder}); name another destination"
+            f"{destination}: expected a folder that can be written, but {why} ({folder}); "
+            "name another destination"
         ]
     return None
 

@@ -56,12 +56,14 @@ def one_layout(sources: list[Source]) -> list[str]:
         for column in first:
             if column not in columns:
                 raise SourceError(
-                    f"{source.name}: expected the column {column!r} of {sources[0].name}, found none; run them apart"
+                    f"{source.name}: expected the column {column!r} of {sources[0].name}, "
+                    "found none; run them apart"
                 )
         for column in columns:
             if column not in first:
                 raise SourceError(
-                    f"{source.name}: column {column!r} is not in {sources[0].name}; give both the same columns or run them apart"
+                    f"{source.name}: column {column!r} is not in {sources[0].name}; "
+                    "give both the same columns or run them apart"
                 )
     return first
 
@@ -83,7 +85,8 @@ def _csv_layout(source: Source, head: bytes, text: bytes) -> Layout:
         )
     if not len(found.ends):
         raise SourceError(
-            f"{source.name}: expected a header line, found no line end in the first {len(head)} bytes; is it CSV?"
+            f"{source.name}: expected a header line, found no line end in the first "
+            f"{len(head)} bytes; is it CSV?"
         )
     end = int(found.ends[0])
     try:
@@ -107,7 +110,8 @@ def _refuse_twice(source: Source, names: list[str]) -> None:
         if name in names[: number - 1]:
             first = names.index(name) + 1
             raise SourceError(
-                f"{source.name}: expected each column once, found {name!r} as column {first} and {number}; rename one"
+                f"{source.name}: expected each column once, found {name!r} as column {first} "
+                f"and {number}; rename one"
             )
 
 

@@ -82,7 +82,8 @@ def _whole(workspace: Workspace, cleaned: list[dict[str, Any]]) -> Whole:
     tally.rules = {rule: tally.rules[rule] for rule in [*order, *_MISFIT_RULES] if rule in tally.rules}
     if tally.rows != shared["rows"] or tally.rows != tally.valid + tally.quarantined:
         raise SourceError(
-            f"expected {shared['rows']} rows, found {tally.valid} valid and {tally.quarantined} set aside; report this"
+            f"expected {shared['rows']} rows, found {tally.valid} valid and "
+            f"{tally.quarantined} set aside; report this"
         )
     return Whole(rules, compiled, sources, tally, groups.table())
 

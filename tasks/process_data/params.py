@@ -21,7 +21,10 @@ class ProcessData(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str | list[str] = Field(
-        description="CSV, JSON Lines or Parquet, plain or as .gz or .zst: a path, a glob, an fsspec URL, or a list of them"
+        description=(
+            "CSV, JSON Lines or Parquet, plain or as .gz or .zst: a path, a glob, an fsspec URL, "
+            "or a list of them"
+        )
     )
     rules: str | dict[str, Any] = Field(
         description="rules as the path of a TOML or JSON file, or inline as an object"

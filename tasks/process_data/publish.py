@@ -32,7 +32,7 @@ def publish(workspace: Workspace, merged: dict[str, Any]) -> dict[str, Any]:
             _claim(workspace)
             for output in workspace.read_json(MANIFEST)["outputs"]:
                 _move(workspace, output)
-            os.replace(workspace.path(MANIFEST), destination / MANIFEST)
+            workspace.path(MANIFEST).replace(destination / MANIFEST)
             _settle(destination)
         workspace.remove()
         _release(workspace)
@@ -51,7 +51,7 @@ def foreign_content(destination: Path) -> str:
         return ""
     if not destination.is_dir():
         return "a file"
-    names = sorted(name for name in os.listdir(destination) if name != PRIVATE)
+    names = sorted(each.name for each in destination.iterdir() if each.name != PRIVATE)
     if MANIFEST in names:
         return f"the output of a run with {_rows_of(destination)} rows"
     return f"{len(names)} other files or folders, such as {names[0]}" if names else ""
@@ -73,7 +73,7 @@ def _claim(workspace: Workspace) -> None:
     """Be the one job that publishes into this destination."""
     lock = workspace.destination / PRIVATE / LOCK
     try:
-        with open(lock, "x") as file:
+        with lock.open("x") as file:
             file.write(workspace.job_id)
     except FileExistsError:
         owner = lock.read_text()
@@ -86,7 +86,7 @@ def _claim(workspace: Workspace) -> None:
 
 def _refuse_foreign_output(workspace: Workspace) -> None:
     ours = {Path(output["path"]).parts[0] for output in workspace.read_json(MANIFEST)["outputs"]}
-    names = sorted(set(os.listdir(workspace.destination)) - {PRIVATE} - ours)
+    names = sorted({each.name for each in workspace.destination.iterdir()} - {PRIVATE} - ours)
     if names:
         raise _held(workspace.destination, f"other files, such as {names[0]}")
 
@@ -95,10 +95,11 @@ def _move(workspace: Workspace, output: dict[str, Any]) -> None:
     source, target = workspace.path(output["path"]), workspace.destination / output["path"]
     target.parent.mkdir(exist_ok=True)
     if source.exists():
-        os.replace(source, target)
+        source.replace(target)
     elif not target.exists() or sha256_of(target) != output["sha256"]:
         raise DestinationError(
-            f"{target}: expected this job's output, found none or another; run the job again from its survey step"
+            f"{target}: expected this job's output, found none or another; "
+            "run the job again from its survey step"
         )
 
 

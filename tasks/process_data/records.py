@@ -116,7 +116,7 @@ def _pieces(text: Bytes) -> list[Bytes]:
 
 
 def _quotes_stand_at_edges(text: Bytes, quotes: Offsets, delimiter: int) -> bool:
-    """Whether counting quotes tells inside from outside: each opens at a field's start and closes at its end."""
+    """Whether counting tells inside from outside: quotes open at a field's start, close at its end."""
     import numpy as np
 
     opening, closing = quotes[0::2], quotes[1::2]

@@ -173,7 +173,7 @@ def _bars(places: list[int]) -> list[tuple[float, float, float, float, int]]:
 
 
 def _widths(summary: dict[str, Any] | None) -> list[float]:
-    """How long each column's longest bar is: the greatest value of the summary's numbers, 0 where there are none."""
+    """What each column's longest bar stands for: its greatest number, 0 where bars would mean nothing."""
     if summary is None:
         return []
     columns = list(zip(*summary["rows"], strict=True)) or [()] * len(summary["columns"])

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import codecs
 import glob
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 from tasks.process_data.errors import SourceError
@@ -21,7 +21,9 @@ BLOCK_BYTES = 1024 * 1024
 PIECE_BYTES = 32 * 1024
 Format = Literal["csv", "jsonl", "parquet"]
 _ENDINGS: dict[str, Format] = {
-    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
+    ".csv": "csv", ".tsv": "csv", ".txt": "csv",
+    ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 _PACKED_ENDINGS = (".gz", ".zst", ".zstd")
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -67,11 +69,11 @@ def open_source(place: str) -> IO[bytes]:
     """Open a path or URL for reading bytes as they are stored."""
     try:
         if "://" not in place:
-            if os.path.isdir(place):
+            if Path(place).is_dir():
                 raise SourceError(
                     f"{place}: expected a file, found a folder; name its files, such as {place}/*.csv"
                 )
-            return open(place, "rb")
+            return Path(place).open("rb")
         import fsspec
 
         return cast(IO[bytes], fsspec.open(place, "rb").open())
@@ -84,14 +86,15 @@ def open_source(place: str) -> IO[bytes]:
 
 
 def read_bytes(place: str) -> bytes:
+    """The whole of a small file."""
     with open_source(place) as file:
         return file.read()
 
 
 def size_and_change(place: str) -> list[Any]:
-    """What shows that a source was not changed between two steps: its size, and when it was written where that is known."""
+    """What shows that a source is unchanged: its size, and when it was written where that is known."""
     if "://" not in place:
-        found = os.stat(place)
+        found = Path(place).stat()
         return [found.st_size, str(found.st_mtime_ns)]
     import fsspec
 
@@ -145,14 +148,16 @@ def _unpacked(source: Source, blocks: Iterator[bytes], packing: str) -> Iterator
                 yield unpacker.decompress(block)
             except (zlib.error, _zstd_error()) as error:
                 raise SourceError(
-                    f"{source.name}: expected {packing}, but it is damaged before byte {consumed_bytes}: {error}; get a whole copy"
+                    f"{source.name}: expected {packing}, but it is damaged before byte "
+                    f"{consumed_bytes}: {error}; get a whole copy"
                 ) from None
             block = unpacker.unused_data if unpacker.eof else b""
             if unpacker.eof:
                 unpacker, started = _unpacker(packing), False
     if started:
         raise SourceError(
-            f"{source.name}: expected the end of its {packing} stream, but it is truncated after {consumed_bytes} bytes; get a whole copy"
+            f"{source.name}: expected the end of its {packing} stream, "
+            f"but it is truncated after {consumed_bytes} bytes; get a whole copy"
         )
 
 
@@ -188,7 +193,8 @@ def _recoded(source: Source, blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield decoder.decode(b"", final=True).encode("utf-8")
     except UnicodeError as error:
         raise SourceError(
-            f"{source.name}: expected {source.encoding} text, but line {lines} or a later one is not: {error}; name its encoding"
+            f"{source.name}: expected {source.encoding} text, "
+            f"but line {lines} or a later one is not: {error}; name its encoding"
         ) from None
 
 
@@ -199,9 +205,11 @@ def _packing(head: bytes) -> str | None:
 def _expanded(place: str) -> list[str]:
     if "://" in place:
         return _expanded_url(place)
-    if os.path.exists(place) or not glob.has_magic(place):
+    if Path(place).exists() or not glob.has_magic(place):
         return [place]
-    found = sorted(path for path in glob.glob(place, recursive=True) if not os.path.isdir(path))
+    # Path.glob takes no absolute pattern.
+    matches = glob.glob(place, recursive=True)  # noqa: PTH207
+    found = sorted(path for path in matches if not Path(path).is_dir())
     if not found:
         raise SourceError(f"{place}: expected files that match, found none; check the pattern")
     return found
@@ -225,15 +233,19 @@ def _expanded_url(place: str) -> list[str]:
 
 
 def _common_folder(places: list[str]) -> str:
-    folders = {place.rpartition("/")[0] + "/" for place in places}
-    return os.path.commonprefix(sorted(folders)).rpartition("/")[0] + "/"
+    """The folders, up to the last slash, that all places start with."""
+    parts = [place.split("/")[:-1] for place in places]
+    shared = 0
+    while all(len(each) > shared and each[shared] == parts[0][shared] for each in parts):
+        shared += 1
+    return "".join(part + "/" for part in parts[0][:shared])
 
 
 def _bare_ending(place: str) -> str:
     name = place.rpartition("/")[2].lower()
     for packed in _PACKED_ENDINGS:
         name = name.removesuffix(packed)
-    return os.path.splitext(name)[1]
+    return Path(name).suffix
 
 
 def _format(place: str, params: ProcessData) -> Format:
@@ -241,12 +253,13 @@ def _format(place: str, params: ProcessData) -> Format:
         return params.format
     found = _ENDINGS.get(_bare_ending(place))
     if found is None:
-        if "://" not in place and os.path.isdir(place):
+        if "://" not in place and Path(place).is_dir():
             raise SourceError(
                 f"{place}: expected a file, found a folder; name its files, such as {place}/*.csv"
             )
         raise SourceError(
-            f"{place}: expected a name that ends in {', '.join(_ENDINGS)}; name the format, such as -p format=csv"
+            f"{place}: expected a name that ends in {', '.join(_ENDINGS)}; "
+            "name the format, such as -p format=csv"
         )
     return found
 

@@ -8,7 +8,6 @@ of its first row, so that a quarantined row is named by its row in the source.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -76,12 +75,13 @@ def survey(params: ProcessData, workspace: Workspace) -> list[dict[str, Any]]:
     partitions: list[Partition] = []
     for number, source in enumerate(sources):
         plain = _unpacked(source, number, workspace) if needs_unpacking(source) else source
-        cuts = list(_cuts(plain, source, params.partition_bytes))
+        cuts = list(_cuts(plain, params.partition_bytes))
         partitions += [Partition(index, number, *cut) for index, cut in enumerate(cuts, len(partitions))]
         surveyed.append(_surveyed(source, plain, sum(cut[3] for cut in cuts)))
         if not cuts and not params.allow_empty:
             raise SourceError(
-                f"{source.name}: expected at least one row, found only a header; check what wrote it, or set allow_empty"
+                f"{source.name}: expected at least one row, found only a header; "
+                "check what wrote it, or set allow_empty"
             )
     shared = {
         "rules": rules.model_dump(mode="json"),
@@ -128,14 +128,14 @@ def _unpacked(source: Source, number: int, workspace: Workspace) -> Source:
     temporary = final.with_suffix(".tmp")
     with told_apart(workspace.destination):
         final.parent.mkdir(exist_ok=True)
-        with open(temporary, "wb") as file:
+        with temporary.open("wb") as file:
             for block in plain_blocks(source):
                 file.write(block)
-        os.replace(temporary, final)
+        temporary.replace(final)
     return Source(source.name, str(final), source.format, source.delimiter, "utf-8")
 
 
-def _cuts(plain: Source, source: Source, size_bytes: int) -> Iterator[tuple[int, int, int, int]]:
+def _cuts(plain: Source, size_bytes: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield (start, end, first row, rows) of each partition."""
     if plain.format == "parquet":
         return _parquet_cuts(plain, size_bytes)
@@ -193,7 +193,8 @@ def _refuse_open_record(plain: Source, row: int, buffer: bytes) -> None:
             f"{len(buffer)} bytes that follow; close or remove the quote in the row that starts {start!r}"
         )
     raise SourceError(
-        f"{plain.name}: row {row}: expected a row of at most {RECORD_BYTES} bytes, found a longer one that starts {start!r}"
+        f"{plain.name}: row {row}: expected a row of at most {RECORD_BYTES} bytes, "
+        f"found a longer one that starts {start!r}"
     )
 
 

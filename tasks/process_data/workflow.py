@@ -27,7 +27,7 @@ from tasks.process_data.steps import (
     version="1",
 )
 def process_data(params: ProcessData) -> Any:
-    """Check every row of CSV, JSON Lines or Parquet files against rules; publish the valid ones, set the others aside."""
+    """Check every row of CSV, JSON Lines or Parquet against rules; publish valid rows, set others aside."""
     destination = params.destination
     return chain(
         survey.s(params.model_dump(mode="json")),

@@ -120,24 +120,27 @@ class Workspace:
 def _renamed_when_whole(path: Path) -> Iterator[IO[bytes]]:
     """Write under a temporary name beside ``path``, then rename."""
     path.parent.mkdir(exist_ok=True)
-    number, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".tmp")
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".tmp")
+    temporary = Path(name)
     try:
-        with open(number, "wb") as file:
+        with os.fdopen(number, "wb") as file:
             yield file
-        os.chmod(temporary, FILE_MODE)
-        os.replace(temporary, path)
+        temporary.chmod(FILE_MODE)
+        temporary.replace(path)
     except BaseException:
         with suppress(OSError):
-            os.unlink(temporary)
+            temporary.unlink()
         raise
 
 
 def as_json(value: Any) -> bytes:
+    """A JSON document as it is written to a file."""
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def sha256_of(path: Path) -> str:
-    with open(path, "rb") as file:
+    """A file's sha256."""
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -20,7 +20,9 @@ from tasks.process_data.workspace import Workspace
 Run = Callable[..., dict[str, Any]]
 
 
-def run_whole(source: Any, rules: Any, destination: Path, *, job_id: str = "job", **more: Any) -> dict[str, Any]:
+def run_whole(
+    source: Any, rules: Any, destination: Path, *, job_id: str = "job", **more: Any
+) -> dict[str, Any]:
     """Survey, clean, merge and publish, as the canvas would."""
     params = ProcessData(source=source, rules=rules, destination=str(destination), **more)
     workspace = Workspace(Path(params.destination), job_id)

@@ -15,7 +15,10 @@ def test_bins_hold_the_exact_sum_when_floats_are_arbitrary(values: list[float | 
     """From the least subnormal to the greatest double, splitting over bins loses nothing."""
     import polars as pl
 
-    bins = {power: sum(unit or 0 for unit in units.to_list()) for power, units in binned(pl.Series(values, dtype=pl.Float64))}
+    bins = {
+        power: sum(unit or 0 for unit in units.to_list())
+        for power, units in binned(pl.Series(values, dtype=pl.Float64))
+    }
     numbers = [value for value in values if value is not None]
     exact = total(bins)
     try:
@@ -26,4 +29,8 @@ def test_bins_hold_the_exact_sum_when_floats_are_arbitrary(values: list[float | 
 
 def test_decimal_text_keeps_all_digits_when_units_are_many() -> None:
     """A decimal sum is written digit by digit, never rounded."""
-    assert [_decimal(-5, 2), _decimal(10**40 + 1, 2), _decimal(7, 0)] == ["-0.05", "1" + "0" * 38 + ".01", "7"]
+    assert [_decimal(-5, 2), _decimal(10**40 + 1, 2), _decimal(7, 0)] == [
+        "-0.05",
+        "1" + "0" * 38 + ".01",
+        "7",
+    ]

@@ -15,7 +15,10 @@ from tasks.process_data.errors import DestinationError
 from tests.unit.process_data.conftest import run_whole, tree
 
 SOURCE = "a,b\n" + "".join(f"{number},{number * number}\n" for number in range(60))
-RULES: dict[str, Any] = {"columns": {"a": {"type": "integer", "max": 50}}, "summary": {"aggregates": {"n": "COUNT(*)"}}}
+RULES: dict[str, Any] = {
+    "columns": {"a": {"type": "integer", "max": 50}},
+    "summary": {"aggregates": {"n": "COUNT(*)"}},
+}
 
 
 class Killed(BaseException):
@@ -97,6 +100,9 @@ def test_destination_is_named_when_the_disk_takes_no_more(
 ) -> None:
     """A write that the kernel refuses names the destination and what to do, and publishes nothing."""
     source = str(written("x.csv", SOURCE))
-    with files_no_larger_than(size_bytes), pytest.raises(DestinationError, match=r"out: expected to write there, but"):
+    with (
+        files_no_larger_than(size_bytes),
+        pytest.raises(DestinationError, match=r"out: expected to write there, but"),
+    ):
         run_whole(source, RULES, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".batuta"]
