@@ -95,7 +95,8 @@ class Attempt:
 
     def _with_value(self, answer: list[Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Put the value of what came before in front of the step's own arguments."""
-        _, self.number, retries, self.started_ms, record, plan = answer
+        _, self.number, retries, self.started_ms, record, plan, epoch = answer
+        self.state.notice_epoch(self.job, epoch)
         request = self.task.request
         request.fence, request.retries = self.number, retries
         if plan is not None:

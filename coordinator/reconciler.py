@@ -11,7 +11,10 @@ were left, and jobs that have been quiet.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import signal
 import threading
 import time
 from typing import Any
@@ -27,6 +30,8 @@ from coordinator.watermark import Watermark
 
 logger = logging.getLogger(__name__)
 
+#: A step that has run for longer has its lease renewed at each tick.
+RENEWED_AFTER_S = 1.0
 #: Looked at in one tick, in each shard.
 AT_ONCE = 200
 #: A quiet job is looked at again after twice the time, up to this.
@@ -42,6 +47,7 @@ class Reconciler:
         self._state = parts.state
         self._owner = owner_of(hostname)
         self._watermark = Watermark(parts)
+        self._stopped: dict[str, float] = {}  # running steps that should not run, since when (s)
         self._looks: dict[str, tuple[float, float]] = {}  # job -> (next look, monotonic; back-off, s)
 
     def tick(self) -> None:
@@ -55,12 +61,29 @@ class Reconciler:
                 self.look_at_quiet_jobs(shard)
 
     def renew_running(self) -> None:
-        """Lengthen the leases of the steps that this worker has been running for a while."""
-        long_ago = time.time() - self._settings.lease_s / 3
-        for request in list(worker_state.active_requests):
-            step = parse_step_id(request.id)
-            if step and request.time_start and request.time_start < long_ago:
-                self._state.renew(*step, self._owner)
+        """Lengthen the leases of the steps that this worker has been running for a while.
+
+        A step whose job was cancelled, or whose lease another worker has, is ended after the grace.
+        """
+        now = time.time()
+        running = {request.id: request for request in list(worker_state.active_requests)}
+        for task_id, request in running.items():
+            step = parse_step_id(task_id)
+            if step and request.time_start and now - request.time_start > RENEWED_AFTER_S:
+                verdict, state = self._state.renew(*step, self._owner)
+                if verdict == "lost" or state in ("cancelled", "gone"):
+                    self._stopped.setdefault(task_id, now)
+        self._stopped = {task_id: since for task_id, since in self._stopped.items() if task_id in running}
+        for task_id, since in self._stopped.items():
+            if now - since > self._settings.grace_s:
+                self._end(running[task_id])
+
+    def _end(self, request: Any) -> None:
+        """Kill the child that runs a stopped step; pools without children let it run on."""
+        if request.worker_pid and request.worker_pid != os.getpid():
+            logger.warning("step-ended: %s did not stop within %g s", request.id, self._settings.grace_s)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(request.worker_pid, signal.SIGKILL)
 
     def fire_timers(self, shard: int) -> None:
         """Send the steps whose retry is due, and fail the jobs whose deadline has passed."""

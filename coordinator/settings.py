@@ -30,6 +30,7 @@ class Settings:
     lease_s: float = 10.0  # COORDINATOR_LEASE_S: how long a dead worker keeps a step
     tick_s: float = 1.0  # COORDINATOR_TICK_S: the reconciler's pace
     quiet_s: float = 5.0  # COORDINATOR_QUIET_S: a job this quiet is looked at for lost messages
+    grace_s: float = 10.0  # COORDINATOR_GRACE_S: from a cancel to the end of a running step's process
     max_attempts: int = 5  # COORDINATOR_MAX_ATTEMPTS: times that a step may kill its process
     retention_s: int = 7 * 86400  # COORDINATOR_RETENTION_S: how long a finished job is kept
     result_limit_bytes: int = 262_144  # COORDINATOR_RESULT_LIMIT_BYTES: larger results go by reference
@@ -131,6 +132,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "lease_s": ("COORDINATOR_LEASE_S", _number(float, 1)),
     "tick_s": ("COORDINATOR_TICK_S", _number(float, 0.1)),
     "quiet_s": ("COORDINATOR_QUIET_S", _number(float, 0.5)),
+    "grace_s": ("COORDINATOR_GRACE_S", _number(float, 0.1)),
     "max_attempts": ("COORDINATOR_MAX_ATTEMPTS", _number(int, 1)),
     "retention_s": ("COORDINATOR_RETENTION_S", _number(int, 60)),
     "result_limit_bytes": ("COORDINATOR_RESULT_LIMIT_BYTES", _number(int, 1024)),

@@ -107,3 +107,41 @@ class SumParams(BaseModel):
 def sum_to(p: SumParams) -> Any:
     """Add up twice the numbers below n."""
     return chain(count_to.s(p.n), each(double.s(), join=total.s()))
+
+
+@app.task(bind=True)
+def until_cancelled(self: Any, path: str) -> str:
+    """Run until the job is cancelled, then say so in a file."""
+    Path(f"{path}.started").touch()
+    ends = time.monotonic() + 30
+    while time.monotonic() < ends:
+        if self.cancelled:
+            Path(path).write_text("saw it")
+            return "saw it"
+        time.sleep(0.05)
+    raise TimeoutError(path)
+
+
+@app.task
+def stubborn(path: str) -> None:
+    """Never look at whether the job was cancelled."""
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+@app.task(time_limit=1)
+def too_long() -> None:
+    time.sleep(60)
+
+
+@app.task(soft_time_limit=1)
+def softly_too_long() -> None:
+    time.sleep(60)
+
+
+@app.task
+def pair(n: int, path: str) -> list[int]:
+    """Give two numbers, and write a line so that a test can count the runs."""
+    with Path(path).open("a") as file:
+        file.write(f"pair{n}\n")
+    return [n, n + 1]

@@ -39,6 +39,7 @@ class Journal:
         self.client = client
         self.keys = keys
         self._plans: OrderedDict[tuple[str, str], tuple[float, Plan]] = OrderedDict()
+        self._epochs: dict[str, str] = {}  # of the jobs that were retried from a step
 
     def now_ms(self) -> int:
         """Redis' clock: the only one that leases, timers and flags are measured by."""
@@ -101,6 +102,13 @@ class Journal:
             self._plans.popitem(last=False)
         return plan
 
+    def notice_epoch(self, job: str, epoch: str) -> None:
+        """Forget the plans of a job whose steps have been made to run again since they were read."""
+        if self._epochs.get(job, "0") != epoch:
+            for known in [known for known in self._plans if known[0] == job]:
+                del self._plans[known]
+            self._epochs[job] = epoch
+
     def remember_blob(self, job: str, blob: bytes) -> None:
         """Keep a job's own plan at hand, from the form in which Redis holds it."""
         self.remember(job, "", Plan.loads(blob))
@@ -117,6 +125,13 @@ class Journal:
     def recorded(self, job: str) -> set[str]:
         """Return the keys of the steps that are recorded."""
         return {key.decode() for key in self.client.hkeys(self._key(job, "r"))}
+
+    def recorded_attempts(self, job: str) -> dict[str, int]:
+        """Return the attempt that recorded each recorded step, by key."""
+        records = self.client.hgetall(self._key(job, "r"))
+        return {
+            key.decode(): 0 if text == EXPANDED.encode() else loads(text)[1] for key, text in records.items()
+        }
 
     def retries(self, job: str) -> dict[str, int]:
         """Return how often each unfinished step was retried, by key."""

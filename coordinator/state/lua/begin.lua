@@ -3,12 +3,12 @@
 --       7 outbox (zset), 8 timers (zset)
 -- ARGV: 1 job, 2 step, 3 token of this delivery, 4 lease (ms), 5 most crashes, 6 phase,
 --       7 step whose record is wanted ('' for none), 8 '1' if the plan is wanted, 9… triggers of the step
--- Returns: {'run', attempt, retries, started (ms), record, plan} | {'recorded', trigger…} | {'expanded'} |
+-- Returns: {'run', attempt, retries, started (ms), record, plan, epoch} | {'recorded', trigger…} | {'expanded'} |
 --          {'leased', token} | {'waiting'} | {'stopped', state} | {'exhausted', attempt, crashes} | {'gone'}
 -- Invariant: at most one unexpired lease a step; repeating it with one token gives the same lease.
 local job, step = ARGV[1], ARGV[2]
 local member = job .. '|' .. step
-local meta = redis.call('HMGET', KEYS[1], 'state', 'receipt')
+local meta = redis.call('HMGET', KEYS[1], 'state', 'receipt', 'epoch')
 local state = meta[1]
 if not state then return {'gone'} end
 if redis.call('HEXISTS', KEYS[2], step) == 1 then
@@ -48,4 +48,5 @@ redis.call('ZADD', KEYS[6], now + ARGV[4], member)
 if a then redis.call('ZREM', KEYS[8], member) end
 return {'run', attempt.attempt, attempt.retries, attempt.started,
   ARGV[7] ~= '' and redis.call('HGET', KEYS[2], ARGV[7]) or false,
-  ARGV[8] == '1' and redis.call('GET', KEYS[5]) or false}
+  ARGV[8] == '1' and redis.call('GET', KEYS[5]) or false,
+  meta[3] or '0'}

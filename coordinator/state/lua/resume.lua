@@ -19,14 +19,13 @@ local now = now_ms()
 redis.call('ZADD', KEYS[3], now, job)
 redis.call('ZADD', KEYS[4], now, job .. '|*')
 if ARGV[2] == 'retry' then
-  -- A failed step starts over: its crashes and retries no longer count against it.
+  -- Every step starts over: its crashes and retries no longer count against it.
   -- Its attempt number stays: a late writer of an old attempt must still meet the fence.
-  for _, step in ipairs(redis.call('HKEYS', KEYS[5])) do
+  for _, step in ipairs(redis.call('HKEYS', KEYS[6])) do
     local a = read_attempt(KEYS[6], step)
-    if a then
-      a.crashes, a.retries, a.live = 0, 0, 0
-      write_attempt(KEYS[6], step, a)
-    end
+    a.crashes, a.retries = 0, 0
+    if redis.call('HEXISTS', KEYS[5], step) == 1 then a.live = 0 end
+    write_attempt(KEYS[6], step, a)
   end
   redis.call('DEL', KEYS[5])
   for _, key in ipairs(KEYS) do

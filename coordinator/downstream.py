@@ -1,0 +1,64 @@
+"""What came of a step: the steps that must be forgotten with it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from coordinator.errors import InvalidRequest
+from coordinator.plan import Plan, leaves, prefix_of
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """What goes from the journal when a step and all that came of it is forgotten."""
+
+    records: frozenset[str]  # keys of steps
+    fragments: frozenset[str]  # keys of steps whose canvas goes with them
+    counts: Mapping[str, int]  # every join, by how many of its parts stay recorded
+
+
+def forgetting(key: str, plan: Plan, fragments: Mapping[str, Plan], recorded: Collection[str]) -> Forgetting:
+    """Return what goes when the step ``key`` is to run again.
+
+    Args:
+        key: the step's key in its job.
+        plan: the job's own plan.
+        fragments: the plans of expanded steps, by key.
+        recorded: the keys in the journal.
+
+    Raises:
+        InvalidRequest: the job has no such step.
+    """
+    plans = {"": plan, **{f"{step}/": fragment for step, fragment in fragments.items()}}
+    if key not in plans.get(prefix_of(key), plan).by_key:
+        raise InvalidRequest(f"the job has no step {key!r}; `steps` shows those that it has", step=key)
+    undone, containing, todo = set(), set(), [key]
+    while todo:
+        step = todo.pop()
+        if step in undone:
+            continue
+        undone.add(step)
+        for part in plans[prefix_of(step)].by_key[step].follow:
+            if part[0] == "up":
+                containing.add(part[1])
+            elif part[0] == "next":
+                todo += [after.key for after in plans[prefix_of(part[1])].sent_by(part[1])]
+    gone = {
+        other for other in recorded if any(other == step or other.startswith(f"{step}/") for step in undone)
+    }
+    expanded = {other for other in fragments if any(other == s or other.startswith(f"{s}/") for s in undone)}
+    stay = set(recorded) - gone - containing
+    counts = {
+        join: sum(leaf in stay for leaf in leaves(shape))
+        for prefix, owner in plans.items()
+        if prefix[:-1] not in expanded
+        for join, shape in owner.joins.items()
+    }
+    return Forgetting(frozenset(set(recorded) - stay), frozenset(expanded), counts)
+
+
+def _within(key: str) -> list[str]:
+    """Return a key and those of the steps in whose place it stands: ``5/3/1``, ``5/3``, ``5``."""
+    parts = key.split("/")
+    return ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]

@@ -1,0 +1,33 @@
+-- Take a step and all that came of it out of the journal, and let the job go on from there.
+-- KEYS: 1 m (hash), 2 e (stream), 3 r (hash), 4 g (hash), 5 a (hash), 6 b (hash), 7 x (hash),
+--       8 active (zset), 9 outbox (zset), 10 p (string), 11 f (hash)
+-- ARGV: 1 job, 2 step, 3 number of records that the caller saw, 4 what goes (JSON: records, by attempt;
+--       fragments; counts of the joins)
+-- Returns: {'processing' | 'received'} | {'changed'} | {'illegal', state} | {'gone'}
+-- Invariant: a forgotten step's attempts go on counting, so that a late writer still meets its fence; the epoch
+-- tells processes that a plan they remember may be another now.
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return {'gone'} end
+if state ~= 'failed' and state ~= 'cancelled' then return {'illegal', state} end
+if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[3]) then return {'changed'} end
+local goes = cjson.decode(ARGV[4])
+for step, attempt in pairs(goes['records']) do
+  redis.call('HDEL', KEYS[3], step)
+  write_attempt(KEYS[5], step, {attempt = attempt, crashes = 0, retries = 0, token = '', started = 0, live = 0})
+end
+for _, step in ipairs(goes['fragments']) do redis.call('HDEL', KEYS[4], step) end
+for join, count in pairs(goes['counts']) do redis.call('HSET', KEYS[6], join, count) end
+redis.call('DEL', KEYS[7])
+redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+redis.call('HINCRBY', KEYS[1], 'total', 0 - goes['steps'])
+local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'received'
+redis.call('HSET', KEYS[1], 'state', to)
+redis.call('HDEL', KEYS[1], 'finished', 'error', 'reason')
+local now = now_ms()
+redis.call('ZADD', KEYS[8], now, ARGV[1])
+redis.call('ZADD', KEYS[9], now, ARGV[1] .. '|*')
+for i = 1, #KEYS do
+  if i ~= 8 and i ~= 9 then redis.call('PERSIST', KEYS[i]) end
+end
+note(KEYS[2], 'retried', ARGV[2], 'was ' .. state .. '; from this step on')
+return {to}

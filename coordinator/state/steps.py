@@ -1,0 +1,190 @@
+"""A step's life in Redis, and the outbox: one Lua script a transition.
+
+Owns every write that an attempt makes. Invariant: each carries its fence, the
+attempt's number, and is refused when a later attempt has begun. What the words
+that come back mean stands in the scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from kombu.utils.json import dumps
+
+from coordinator.plan import Follow, Plan, PlannedStep
+from coordinator.settings import Settings
+from coordinator.state.connection import Scripts, reaching
+from coordinator.state.keys import SHARDS, Keys
+from coordinator.state.views import Views
+from coordinator.states import Flag
+
+
+class Steps(Views):
+    """Leases, records and the outbox."""
+
+    def __init__(self, settings: Settings) -> None:
+        scripts = Scripts(settings.redis_url)
+        super().__init__(scripts.client, Keys(settings.prefix))
+        self._run = scripts
+        self._reaching = reaching(settings.redis_url)
+        self._lease_ms = int(settings.lease_s * 1000)
+        self._retention_s = settings.retention_s
+        self._max_attempts = settings.max_attempts
+
+    # -- a step's life ------------------------------------------------------
+
+    def begin(
+        self, job: str, step: PlannedStep, token: str, *, record_of: str = "", want_plan: bool = False
+    ) -> list[Any]:
+        """Take the right to run a step, or learn why not: see ``lua/begin.lua``."""
+        triggers = [part[1] for part in step.follow if part[0] == "next"]
+        return self._run(
+            "begin",
+            self.keys.named(job, "m r a g p leases outbox timers"),
+            [
+                job,
+                step.key,
+                token,
+                self._lease_ms,
+                self._max_attempts,
+                step.phase,
+                record_of,
+                "1" if want_plan else "0",
+                *triggers,
+            ],
+        )
+
+    def finish(self, job: str, key: str, attempt: int, record: str, follow: Follow) -> list[str]:
+        """Record a result: see ``lua/finish.lua``."""
+        return self._run(
+            "finish",
+            self.keys.named(job, "m r a b e p f g x leases outbox active timers"),
+            [job, key, attempt, record, dumps(follow), self._retention_s, self.keys.channel(job)],
+        )
+
+    def decide(
+        self, job: str, key: str, attempt: int, record: str, trigger: str, flags: Mapping[str, Flag]
+    ) -> list[str]:
+        """Write the flags and decide between processing and rejected: see ``lua/gate.lua``."""
+        reasons = "; ".join(f"{name}: {flag.reason}" for name, flag in flags.items() if not flag.valid)
+        return self._run(
+            "gate",
+            self.keys.named(job, "m r a f e p leases outbox active timers alerts"),
+            [
+                job,
+                key,
+                attempt,
+                record,
+                trigger,
+                flags_json(flags),
+                reasons,
+                self._retention_s,
+                self.keys.channel(job),
+            ],
+        )
+
+    def expand(self, job: str, key: str, attempt: int, plan: Plan) -> str:
+        """Put a plan in the place of a step: see ``lua/expand.lua``."""
+        return str(
+            self._run(
+                "expand",
+                self.keys.named(job, "m r a g leases outbox active"),
+                [job, key, attempt, plan.dumps(), len(plan.steps), plan.root_trigger],
+            )[0]
+        )
+
+    def fail(
+        self,
+        job: str,
+        key: str,
+        error: Mapping[str, Any],
+        *,
+        attempt: int | None = None,
+        owner: str = "",
+        alert: str = "failed",
+    ) -> str:
+        """Fail a step for good, by its attempt or as the live attempt of a worker: see ``lua/fail.lua``."""
+        message = f"{error['step']}: {error['type']}: {error['message']}"
+        return str(
+            self._run(
+                "fail",
+                self.keys.named(job, "m r a x e p f g b leases active timers alerts"),
+                [
+                    job,
+                    key,
+                    "" if attempt is None else attempt,
+                    owner,
+                    dumps(error),
+                    message,
+                    alert,
+                    self._retention_s,
+                    self.keys.channel(job),
+                ],
+            )[0]
+        )
+
+    def defer(self, job: str, key: str, attempt: int, delay_ms: int, message: str) -> str:
+        """Give the lease back and set a timer: see ``lua/defer.lua``."""
+        keys = self.keys.named(job, "m r a e leases timers active")
+        return str(self._run("defer", keys, [job, key, attempt, delay_ms, message])[0])
+
+    def release(self, job: str, key: str, why: str, owner: str = "") -> str:
+        """Take a lease back, ``lost`` or ``expired``: see ``lua/release.lua``."""
+        return str(self._run("release", self.keys.named(job, "a e leases outbox"), [job, key, why, owner])[0])
+
+    def renew(self, job: str, key: str, owner: str) -> list[str]:
+        """Lengthen a running step's lease; returns ``[renewed|lost, state of the job]``."""
+        return self._run("renew", self.keys.named(job, "m a leases"), [job, key, owner, self._lease_ms])
+
+    # -- the outbox ---------------------------------------------------------
+
+    def sent(self, job: str, triggers: list[str]) -> None:
+        """Take triggers off the outbox: what they name was sent and confirmed."""
+        with self._reaching:
+            self.client.zrem(self.keys.named(job, "outbox")[0], *[f"{job}|{trigger}" for trigger in triggers])
+
+    def touch(self, job: str, trigger: str) -> None:
+        """Say that a trigger's many messages are still being sent, so that nobody else sends them."""
+        with self._reaching:
+            now = self.now_ms()
+            self.client.zadd(self.keys.named(job, "outbox")[0], {f"{job}|{trigger}": now}, xx=True)
+
+    def note_outbox(self, job: str, trigger: str) -> None:
+        """Note that what a trigger names must be sent."""
+        with self._reaching:
+            self.client.zadd(self.keys.named(job, "outbox")[0], {f"{job}|{trigger}": self.now_ms()})
+
+    def note_event(self, job: str, event: str, step: str = "", detail: str = "") -> None:
+        """Add an event to a job's stream."""
+        with self._reaching:
+            fields = {"event": event, "step": step, "detail": detail}
+            self.client.xadd(self.keys.named(job, "e")[0], fields, maxlen=1000, approximate=True)
+
+    def note_alert(
+        self, message: str, *, job: str = "", alert: str = "message", severity: str = "info"
+    ) -> None:
+        """Add an alert to the stream of alerts."""
+        fields = {"job": job, "alert": alert, "severity": severity, "message": message}
+        with self._reaching:
+            self.client.xadd(self.keys.named(job, "alerts")[0], fields, maxlen=1000, approximate=True)
+
+    def note_probe(self, queue: str, sent_ms: int) -> None:
+        """Note that a probe came back from its queue."""
+        with self._reaching:
+            self.client.zadd(self.keys.probes, {queue: sent_ms}, gt=True)
+
+    def due(self, shard: int, limit: int = 500) -> list[str]:
+        """Move due timers to the outbox; returns them as ``job|=step`` or ``job|!deadline``."""
+        names = [self.keys.index(shard, name) for name in ("timers", "outbox")]
+        return self._run("due", names, [limit])
+
+    @property
+    def shards(self) -> range:
+        return range(SHARDS)
+
+
+def flags_json(flags: Mapping[str, Flag]) -> str:
+    """Return flags as JSON, without their time: the script writes Redis' own."""
+    return str(dumps({name: {**asdict(flag), "at_ms": 0} for name, flag in flags.items()}))

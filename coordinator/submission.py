@@ -1,0 +1,132 @@
+"""Submit a job: validate, record, send, in this order.
+
+Owns the way from a request to a recorded job. Invariant: a job is recorded
+before anything of it is sent; what is refused is recorded too, with its reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kombu.utils.json import dumps
+
+from coordinator import registry, validation
+from coordinator.compiler import compile_canvas
+from coordinator.errors import InvalidParams, InvalidRequest
+from coordinator.parts import Parts
+from coordinator.plan import Plan
+from coordinator.registry import Kind
+from coordinator.states import Receipt, State
+
+#: The kind of a job that was launched from a canvas.
+CANVAS = "canvas"
+
+
+class Submission:
+    """Submits jobs; the half of the façade that makes them."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._state = parts.state
+
+    def submit(
+        self,
+        kind: str,
+        params: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        deadline_s: float | None = None,
+    ) -> Receipt:
+        """Submit a job. Idempotent with a key: the same key makes one job.
+
+        Args:
+            kind: a registered kind.
+            params: its parameters: JSON values.
+            key: the idempotency key; where it is plain text it is the job's id.
+            queue: where its steps go; the default queue if None.
+            priority: 0 to 9, 9 first.
+            deadline_s: seconds from now after which the job fails.
+
+        Returns:
+            a receipt: ``accepted``, ``duplicate``, or ``rejected`` with the reasons in ``errors``.
+
+        Raises:
+            UnknownKind, UnsupportedCanvas, InvalidRequest.
+        """
+        known = registry.kind(kind)
+        job = validation.job_id_for(kind, key)
+        options = {
+            name: value for name, value in (("queue", queue), ("priority", priority)) if value is not None
+        }
+        try:
+            valid = validation.validate(known, dict(params), options)
+        except InvalidParams as error:
+            return self._reject(job, known, params, error.facts["errors"])
+        state = State.RECEIVED if known.checks else State.PROCESSING
+        fields = self._fields(kind, known.version, valid.plan, valid.params, valid.params_hash, state)
+        return self._accept(
+            job, kind, state, fields, plan=valid.plan, flags=valid.flags, deadline_s=deadline_s
+        )
+
+    def launch(self, canvas: Any, *, key: str | None = None, deadline_s: float | None = None) -> str:
+        """Make a job of a Celery canvas; returns its id. Idempotent with a key.
+
+        Raises:
+            UnsupportedCanvas: naming the signature that can't be kept.
+        """
+        plan = compile_canvas(canvas)
+        job = validation.job_id_for(CANVAS, key)
+        params = {"canvas": str(canvas)}
+        fields = self._fields(CANVAS, "", plan, params, validation.hash_of(params), State.PROCESSING)
+        return self._accept(job, CANVAS, State.PROCESSING, fields, plan=plan, deadline_s=deadline_s).id
+
+    def _fields(
+        self, kind: str, version: str, plan: Plan, params: Any, params_hash: str, state: State
+    ) -> dict[str, Any]:
+        receipt = {"receipt": params_hash} if state == State.PROCESSING else {}
+        return {
+            "kind": kind,
+            "version": version,
+            "total": len(plan.steps),
+            "params": dumps(params),
+            "params_hash": params_hash,
+            **receipt,
+        }
+
+    def _accept(
+        self,
+        job: str,
+        kind: str,
+        state: State,
+        fields: dict[str, Any],
+        *,
+        plan: Plan,
+        deadline_s: float | None,
+        flags: Any = None,
+    ) -> Receipt:
+        deadline_ms = None if deadline_s is None else round(deadline_s * 1000)
+        answer = self._state.submit(job, state, fields, plan=plan, flags=flags, deadline_ms=deadline_ms)
+        if answer[0] == "duplicate":
+            return self._duplicate(job, kind, answer)
+        self._parts.outbox.send(job, [plan.root_trigger])
+        return Receipt(job, "accepted")
+
+    def _reject(self, job: str, kind: Kind, params: Mapping[str, Any], errors: list[str]) -> Receipt:
+        flags = validation.rejected_flags(kind, dict(params), errors)
+        fields = {"kind": kind.name, "version": kind.version, "total": 0, "params": dumps(params)}
+        reason = "; ".join(errors)
+        answer = self._state.submit(job, State.REJECTED, fields, flags=flags, reason=reason)
+        if answer[0] == "duplicate":
+            return self._duplicate(job, kind.name, answer)
+        self._parts.notifier.log(f"job {job} was rejected: {reason}", job=job, severity="warning")
+        return Receipt(job, "rejected", tuple(errors))
+
+    def _duplicate(self, job: str, kind: str, answer: list[str]) -> Receipt:
+        if answer[2] != kind:
+            raise InvalidRequest(
+                f"the key {job!r} is taken by a job of kind {answer[2]}; use another key for {kind}", job=job
+            )
+        return Receipt(job, "duplicate")

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+
+import pytest
+from celery import chain, chord, group
+
+from coordinator import each
+from coordinator.errors import IllegalTransition, InvalidRequest, JobCancelled, JobFailed
+from coordinator.states import State, StepState
+from tests.flows import (
+    add,
+    double,
+    mark,
+    pair,
+    softly_too_long,
+    stubborn,
+    too_long,
+    total,
+    until_cancelled,
+    wait_for_file,
+)
+from tests.waiting import wait_until
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_running_step_sees_within_two_seconds_when_its_job_is_cancelled(coordinator, start_worker, tmp_path):
+    """``self.cancelled`` turns true, and nothing of the job starts afterwards."""
+    start_worker()
+    path = tmp_path / "seen"
+    job = coordinator.launch(chain(until_cancelled.s(str(path)), mark.s(str(tmp_path / "runs"))))
+    wait_until(lambda: (tmp_path / "seen.started").exists(), what="the step to run")
+
+    coordinator.cancel(job)
+    at = time.monotonic()
+    wait_until(path.exists, timeout_s=5, what="the step to see the cancel")
+
+    assert time.monotonic() - at < 2
+    with pytest.raises(JobCancelled):
+        coordinator.wait(job, timeout_s=5)
+    wait_until(lambda: coordinator.status(job).steps_done == 1, what="the result to be recorded")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_stubborn_step_is_ended_after_the_grace_when_its_job_is_cancelled(
+    coordinator, start_worker, services, tmp_path
+):
+    """A step that does not look is ended with its process, and a retry of the job runs it again."""
+    services.env["COORDINATOR_GRACE_S"] = "0.5"
+    start_worker()
+    path = tmp_path / "pid"
+    job = coordinator.launch(stubborn.s(str(path)))
+    pid = int(wait_until(lambda: path.exists() and path.read_text(), what="the step to run"))
+
+    coordinator.cancel(job)
+
+    wait_until(lambda: not is_running(pid), timeout_s=10, what="the process to be ended")
+    assert coordinator.wait(coordinator.launch(add.s(1, 1)), timeout_s=20) == 2
+    path.unlink()
+    coordinator.retry(job)
+    wait_until(lambda: path.exists(), what="the step to run again")
+    coordinator.cancel(job)
+
+
+@pytest.mark.parametrize("task", [too_long, softly_too_long], ids=["hard", "soft"])
+def test_job_fails_when_a_step_passes_its_time_limit(task, coordinator, start_worker):
+    """Hard limits are found by the parent process, soft ones raised in the step; both reach the job."""
+    start_worker()
+
+    with pytest.raises(JobFailed, match=r"TimeLimit|SoftTimeLimit") as caught:
+        coordinator.wait(coordinator.launch(chain(task.s(), double.s())), timeout_s=20)
+
+    assert "TimeLimitExceeded" in caught.value.facts["error"]["type"]
+
+
+def test_job_fails_with_an_alert_when_its_deadline_passes(coordinator, start_worker, tmp_path):
+    """The deadline needs no step to be running."""
+    job = coordinator.launch(wait_for_file.s(str(tmp_path / "never")), deadline_s=0.5)
+    start_worker(concurrency=1)
+
+    with pytest.raises(JobFailed, match="deadline"):
+        coordinator.wait(job, timeout_s=20)
+    assert [alert["alert"] for alert in coordinator.alerts()] == ["deadline"]
+
+
+def test_retry_from_a_step_forgets_all_that_came_of_it(coordinator, start_worker, tmp_path):
+    """What came before stays recorded; the step, its canvas, the joins and what followed run again."""
+    start_worker()
+    runs, gate = tmp_path / "runs", tmp_path / "gate"
+
+    def one(n: int):
+        return mark.si(n, str(runs))
+
+    job = coordinator.launch(
+        chain(
+            one(1),
+            pair.si(2, str(runs)),
+            each(mark.s(str(runs)), join=total.s()),
+            group(one(7), chain(one(8), wait_for_file.si(str(gate), 0.2))),
+        )
+    )
+    with pytest.raises(JobFailed):
+        coordinator.wait(job, timeout_s=20)
+    wait_until(lambda: "7" in runs.read_text().split(), what="the other part to be recorded")
+    before = Counter(runs.read_text().split())
+    assert before == Counter(["1", "pair2", "2", "3", "7", "8"])
+
+    gate.write_text("ok")
+    pair_step = next(step for step in coordinator.steps(job) if step.task == "tests.flows.pair")
+    coordinator.retry(job, from_step=pair_step.id)
+
+    assert coordinator.wait(job, timeout_s=20) == [7, "ok"]
+    after = Counter(runs.read_text().split())
+    assert after - before == Counter(["pair2", "2", "3", "7", "8"])
+    status = coordinator.status(job)
+    assert status.steps_done == status.steps_total
+
+
+def test_retry_from_a_step_inside_an_expanded_one_keeps_its_siblings(coordinator, start_worker, tmp_path):
+    """A step of a fragment: its siblings stay, the step in whose place it stands is recorded anew."""
+    start_worker()
+    runs, gate = tmp_path / "runs", tmp_path / "gate"
+    canvas = chain(
+        pair.si(4, str(runs)),
+        each(mark.s(str(runs)), join=total.s()),
+        group(wait_for_file.si(str(gate), 0.2), mark.si(9, str(runs))),
+    )
+    job = coordinator.launch(canvas)
+    with pytest.raises(JobFailed):
+        coordinator.wait(job, timeout_s=20)
+    wait_until(lambda: "9" in runs.read_text().split(), what="the other part to be recorded")
+    before = Counter(runs.read_text().split())
+
+    gate.write_text("ok")
+    coordinator.retry(job, from_step="1/1")
+
+    assert coordinator.wait(job, timeout_s=20) == ["ok", 9]
+    assert Counter(runs.read_text().split()) - before == Counter(["5", "9"])
+
+
+def test_steering_says_which_state_it_found_when_it_is_not_legal(coordinator, start_worker):
+    """Each refusal names the job, its state and the states that are legal."""
+    start_worker()
+    job = coordinator.launch(add.s(1, 2))
+    coordinator.wait(job, timeout_s=20)
+
+    for verb in (coordinator.cancel, coordinator.pause, coordinator.resume, coordinator.retry):
+        with pytest.raises(IllegalTransition, match=f"{job} is succeeded; only"):
+            verb(job)
+    with pytest.raises(IllegalTransition, match="succeeded"):
+        coordinator.retry(job, from_step="0")
+    failed = coordinator.launch(too_long.s())
+    coordinator.cancel(failed)
+    with pytest.raises(InvalidRequest, match="no step"):
+        coordinator.retry(failed, from_step="17")
+    assert coordinator.status(failed).state == State.CANCELLED
+
+
+def test_cancelled_job_ends_when_retried_after_its_last_record(coordinator, start_worker, tmp_path):
+    """Everything recorded while the job stood still: the retry finds nothing to send, and ends it."""
+    start_worker()
+    gate = tmp_path / "gate"
+    job = coordinator.launch(wait_for_file.s(str(gate)))
+    wait_until(lambda: [s for s in coordinator.steps(job) if s.state == StepState.RUNNING], what="running")
+    coordinator.cancel(job)
+    gate.write_text("x")
+    wait_until(lambda: coordinator.status(job).steps_done == 1, what="the result to be recorded")
+
+    coordinator.retry(job)
+
+    assert coordinator.wait(job, timeout_s=20) == "x"
+
+
+def test_paused_chord_goes_on_where_it_stood_when_resumed(coordinator, start_worker, tmp_path):
+    """Parts that finish while paused count; the body runs once after the resume."""
+    start_worker()
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    canvas = chord([wait_for_file.s(str(gate)), mark.si("x", str(runs))], mark.si("body", str(runs)))
+    job = coordinator.launch(canvas)
+    wait_until(lambda: coordinator.status(job).steps_done == 1, what="one part")
+    coordinator.pause(job)
+    gate.write_text("x")
+    wait_until(lambda: coordinator.status(job).steps_done == 2, what="both parts")
+
+    coordinator.resume(job)
+
+    assert coordinator.wait(job, timeout_s=20) == "body"
+    assert runs.read_text().split() == ["x", "body"]
