@@ -31,6 +31,7 @@ from coordinator.plan import Plan
 from coordinator.registry import Kind
 from coordinator.settings import Settings
 from coordinator.state import parse_step_id
+from coordinator.state.overview import Cursor, Page
 from coordinator.states import Event, JobStatus, State, StepStatus
 from coordinator.submission import Submission
 
@@ -121,6 +122,21 @@ class Coordinator(Submission):
     def jobs(self, state: str | None = None, kind: str | None = None, limit: int = 100) -> list[JobStatus]:
         return self._state.jobs(state, kind, limit)
 
+    def page(
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        prefix: str = "",
+        limit: int = 100,
+        cursor: Cursor | None = None,
+        internal: bool = False,
+    ) -> Page:
+        """Return a page of jobs, newest first; ``next`` says where the one after it starts."""
+        return self._state.page(
+            state=state, kind=kind, prefix=prefix, limit=limit, cursor=cursor, internal=internal
+        )
+
     def steps(self, job: str, *, limit: int | None = None) -> list[StepStatus]:
         found = self._state.steps(job)
         return list(found) if limit is None else [step for step, _ in zip(found, range(limit), strict=False)]
@@ -178,12 +194,16 @@ class Coordinator(Submission):
             as ``result``; WaitTimeout after ``timeout_s``, while the job goes on.
         """
         ends = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._state.ending(job) as ending:
-            while not self._state.state(job).is_terminal:
-                left = LOOK_S if ends is None else min(LOOK_S, ends - time.monotonic())
-                if left <= 0:
-                    raise WaitTimeout(f"job {job} did not end within {timeout_s:g} s; it goes on", job=job)
-                ending.get_message(ignore_subscribe_messages=True, timeout=left)
+        while not self._state.state(job).is_terminal:
+            with self._state.ending(job) as ended:
+                while not self._state.state(job).is_terminal:
+                    left = LOOK_S if ends is None else min(LOOK_S, ends - time.monotonic())
+                    if left <= 0:
+                        raise WaitTimeout(
+                            f"job {job} did not end within {timeout_s:g} s; it goes on", job=job
+                        )
+                    if not ended.wait(left):
+                        break  # the subscription is lost: make another
         return self.result(job)
 
     # -- steer --------------------------------------------------------------

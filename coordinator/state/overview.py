@@ -7,14 +7,19 @@ job looked at, so that jobs which come or go between two pages shift nothing.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
+from kombu.utils.json import loads
+
+from coordinator.state.journal import Journal
 from coordinator.state.keys import SHARDS
-from coordinator.state.views import Views, _status
-from coordinator.states import JobStatus, State
+from coordinator.states import Flag, JobStatus, State
 
 #: Members of one shard's index that are read at once.
 INDEX_AT_ONCE = 500
@@ -24,58 +29,80 @@ LOOKED_AT_MOST = 10_000
 LISTED = ("kind", "state", "version", "created", "started", "finished", "total", "error", "reason")
 ACTIVE = frozenset({State.RECEIVED, State.PROCESSING, State.PAUSED})
 
-Place = tuple[int, str]  # when a job was created (ms), and its id
+#: Kinds of jobs that Batuta itself runs start so.
+INTERNAL = "coordinator."
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cursor:
+    """A place in the list of jobs: behind this job."""
+
+    created_ms: int
+    job: str
+
+    def __str__(self) -> str:
+        return base64.urlsafe_b64encode(f"{self.created_ms}:{self.job}".encode()).decode().rstrip("=")
+
+    @classmethod
+    def read(cls, text: str) -> Cursor:
+        """Read what ``str`` gave.
+
+        Raises:
+            ValueError: it is no cursor.
+        """
+        try:
+            plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+            created, colon, job = plain.partition(":")
+            if not colon or not created.isdigit() or len(created) > 16:
+                raise ValueError(plain)
+        except (ValueError, binascii.Error) as error:
+            raise ValueError("expected `next` of the page before; leave it out to start anew") from error
+        return cls(int(created), job)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page of jobs, newest first."""
 
-    jobs: tuple[JobStatus, ...]  # flags and parameters left out
-    after: str  # give it to ``page`` for what comes next; "" at the end
+    jobs: list[JobStatus]  # flags and parameters left out
+    next: Cursor | None  # where the next page starts; None at the end
 
 
-class Overview(Views):
+class Overview(Journal):
     """Lists of jobs by pages."""
 
     def page(
         self,
         *,
-        after: str = "",
-        limit: int = 50,
         state: str | None = None,
         kind: str | None = None,
         prefix: str = "",
+        limit: int = 100,
+        cursor: Cursor | None = None,
+        internal: bool = False,
     ) -> Page:
         """Return a page of jobs, newest first, in bounded time.
 
         Args:
-            after: the ``after`` of the page before; "" for the first.
-            limit: how many jobs at most.
             state, kind: only such jobs. Where few match, a page may come with fewer than ``limit`` jobs,
-                even with none, and still have an ``after``: go on from there.
+                even with none, and still have a ``next``: go on from there.
             prefix: only jobs whose id starts with it.
+            limit: how many jobs at most.
+            cursor: ``next`` of the page before.
+            internal: also jobs that Batuta itself runs.
         """
-        found: list[JobStatus] = []
+        found: list[Cursor] = []
         looked = 0
-        batch: list[Place] = []
-        last: Place | None = None
-        places = self._places(_place(after), active=state in ACTIVE)
-        wanted = (place for place in places if place[1].startswith(prefix))
-        while looked < LOOKED_AT_MOST:
-            batch = list(islice(wanted, min(LOOKED_AT_ONCE, 4 * limit)))
-            if not batch:
-                return Page(tuple(found), "")
+        places = self._active(cursor) if state in ACTIVE else self._newest(cursor)
+        wanted = (place for place in places if place.job.startswith(prefix))
+        while batch := list(islice(wanted, LOOKED_AT_ONCE)):
             looked += len(batch)
-            matching = self._matching(batch, state, kind)
-            room = limit - len(found)
-            found += self._listed([job for _, job in matching[:room]])
-            if len(matching) >= room:
-                last = matching[room - 1]
-                break
-            last = batch[-1]
-        is_end = last == batch[-1] and next(wanted, None) is None
-        return Page(tuple(found), "" if is_end or last is None else f"{last[0]}~{last[1]}")
+            found += self._matching(batch, state, kind, internal=internal)
+            if len(found) > limit:
+                return Page(self._listed(found[:limit]), found[limit - 1])
+            if looked >= LOOKED_AT_MOST:
+                return Page(self._listed(found), batch[-1])
+        return Page(self._listed(found), None)
 
     def counts(self) -> dict[str, int]:
         """Return how many jobs are kept (``jobs``) and how many have not ended (``active``)."""
@@ -88,31 +115,29 @@ class Overview(Views):
 
     # -- private ------------------------------------------------------------
 
-    def _places(self, after: Place | None, *, active: bool) -> Iterator[Place]:
+    def _newest(self, cursor: Cursor | None) -> Iterator[Cursor]:
         """Yield jobs newest first, from all shards, each once."""
-        if active:
-            yield from (place for place in self._active() if after is None or place < after)
-            return
-        top = f"{after[0]}" if after else "+inf"
-        last = after
-        for place in heapq.merge(*(self._shard(n, top) for n in range(SHARDS)), reverse=True):
+        last = cursor
+        shards = (self._newest_of(shard, cursor) for shard in range(SHARDS))
+        for place in heapq.merge(*shards, reverse=True):
             if last is None or place < last:  # what is not older was on a page before
                 last = place
                 yield place
 
-    def _shard(self, shard: int, top: str) -> Iterator[Place]:
+    def _newest_of(self, shard: int, cursor: Cursor | None) -> Iterator[Cursor]:
         key, start = self.keys.index(shard, "jobs"), 0
+        latest = "+inf" if cursor is None else cursor.created_ms
         while True:
             rows = self.client.zrevrangebyscore(
-                key, top, "-inf", start=start, num=INDEX_AT_ONCE, withscores=True
+                key, latest, "-inf", start=start, num=INDEX_AT_ONCE, withscores=True
             )
-            yield from ((int(created), job.decode()) for job, created in rows)
+            yield from (Cursor(int(created), job.decode()) for job, created in rows)
             if len(rows) < INDEX_AT_ONCE:
                 return
             start += len(rows)
 
-    def _active(self) -> list[Place]:
-        """Return the jobs that have not ended, newest first: few, even where many are kept."""
+    def _active(self, cursor: Cursor | None) -> Iterator[Cursor]:
+        """Yield the jobs that have not ended, newest first: few, even where many are kept."""
         jobs: list[str] = []
         for shard in range(SHARDS):
             jobs += (job.decode() for job in self.client.zrange(self.keys.index(shard, "active"), 0, -1))
@@ -120,22 +145,27 @@ class Overview(Views):
         for job in jobs:
             pipe.zscore(self.keys.named(job, "jobs")[0], job)
         created = pipe.execute() if jobs else []
-        return sorted(((int(at or 0), job) for at, job in zip(created, jobs, strict=True)), reverse=True)
+        places = (Cursor(int(at or 0), job) for at, job in zip(created, jobs, strict=True))
+        return iter(sorted((p for p in places if cursor is None or p < cursor), reverse=True))
 
-    def _matching(self, places: list[Place], state: str | None, kind: str | None) -> list[Place]:
-        """Return those that still exist and are of the state and kind wanted."""
+    def _matching(
+        self, places: list[Cursor], state: str | None, kind: str | None, *, internal: bool
+    ) -> list[Cursor]:
+        """Return those that are still kept and fit."""
         pipe = self.client.pipeline(transaction=False)
-        for _, job in places:
-            pipe.hmget(self._key(job, "m"), "state", "kind")
+        for place in places:
+            pipe.hmget(self._key(place.job, "m"), "state", "kind")
         return [
             place
             for place, found in zip(places, pipe.execute(), strict=True)
             if found[0] is not None
-            and (not state or found[0].decode() == state)
-            and (not kind or found[1].decode() == kind)
+            and (state is None or found[0].decode() == state)
+            and (kind is None or found[1].decode() == kind)
+            and (internal or kind is not None or not found[1].decode().startswith(INTERNAL))
         ]
 
-    def _listed(self, jobs: list[str]) -> list[JobStatus]:
+    def _listed(self, places: list[Cursor]) -> list[JobStatus]:
+        jobs = [place.job for place in places]
         pipe = self.client.pipeline(transaction=False)
         for job in jobs:
             pipe.hmget(self._key(job, "m"), *LISTED)
@@ -147,10 +177,35 @@ class Overview(Views):
                 name: text.decode() for name, text in zip(LISTED, values, strict=True) if text is not None
             }
             if "state" in fields:
-                found.append(_status(job, fields, done))
+                found.append(status_of(job, fields, done))
         return found
 
 
-def _place(cursor: str) -> Place | None:
-    created, _, job = cursor.partition("~")
-    return (int(created), job) if job and created.isdigit() else None
+def status_of(
+    job: str,
+    fields: dict[str, str],
+    done: int,
+    *,
+    flags: Iterable[Flag] = (),
+    params: dict[str, Any] | None = None,
+) -> JobStatus:
+    """Return a job's status from the fields of its hash ``m``."""
+
+    def number(name: str) -> int | None:
+        return int(float(fields[name])) if fields.get(name) else None
+
+    return JobStatus(
+        id=job,
+        kind=fields["kind"],
+        state=State(fields["state"]),
+        version=fields.get("version", ""),
+        created_ms=number("created") or 0,
+        started_ms=number("started"),
+        finished_ms=number("finished"),
+        steps_done=done,
+        steps_total=number("total") or 0,
+        flags=tuple(flags),
+        params=params or {},
+        error=loads(fields["error"]) if fields.get("error") else None,
+        reason=fields.get("reason", ""),
+    )

@@ -1,24 +1,25 @@
 """How jobs look from outside: status, lists, steps, events, alerts.
 
 Owns the reads that people and programs see. Invariant: reads change nothing.
-What a worker reads lives in ``journal.py``.
+What a worker reads lives in ``journal.py``, pages of jobs in ``overview.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from kombu.utils.json import loads
 
 from coordinator.errors import JobNotFound
 from coordinator.plan import Plan, PlannedStep
-from coordinator.state.journal import EXPANDED, RECORD_LENGTH, Journal
+from coordinator.state.journal import EXPANDED, RECORD_LENGTH
 from coordinator.state.keys import SHARDS, step_id
-from coordinator.states import Event, Flag, JobStatus, State, StepState, StepStatus
+from coordinator.state.overview import Cursor, Overview, status_of
+from coordinator.states import Event, JobStatus, StepState, StepStatus
 
 
-class Views(Journal):
+class Views(Overview):
     """Jobs as ``status``, ``list``, ``steps`` and ``events`` show them."""
 
     def status(self, job: str) -> JobStatus:
@@ -26,20 +27,16 @@ class Views(Journal):
         fields = self._meta(job)
         done = self.client.hlen(self._key(job, "r"))
         flags = self.get_validation_status(job).flags
-        return _status(job, fields, done, flags=flags, params=loads(fields.get("params", "{}")))
+        return status_of(job, fields, done, flags=flags, params=loads(fields.get("params", "{}")))
 
     def jobs(self, state: str | None = None, kind: str | None = None, limit: int = 100) -> list[JobStatus]:
         """Return the newest jobs, flags and parameters left out."""
         found: list[JobStatus] = []
-        for job in self._newest():
-            try:
-                fields = self._meta(job)
-            except JobNotFound:  # kept no longer; the reconciler prunes the index
-                continue
-            if (state and fields["state"] != state) or (kind and fields["kind"] != kind):
-                continue
-            found.append(_status(job, fields, self.client.hlen(self._key(job, "r"))))
-            if len(found) >= limit:
+        cursor: Cursor | None = None
+        while len(found) < limit:
+            page = self.page(state=state, kind=kind, limit=limit - len(found), cursor=cursor)
+            found += page.jobs
+            if not (cursor := page.next):
                 break
         return found
 
@@ -78,13 +75,6 @@ class Views(Journal):
         if "state" not in fields:
             raise JobNotFound(f"no job has the id {job!r}; `list` shows those that exist", job=job)
         return fields
-
-    def _newest(self) -> Iterator[str]:
-        found: list[tuple[float, str]] = []
-        for shard in range(SHARDS):
-            rows = self.client.zrevrange(self.keys.index(shard, "jobs"), 0, -1, withscores=True)
-            found += [(created, job.decode()) for job, created in rows]
-        return (job for _, job in sorted(found, reverse=True))
 
     def _steps_of(
         self, job: str, plan: Plan, fragments: dict[str, Plan], hashes: dict[str, dict[str, str]]
@@ -129,34 +119,6 @@ class Views(Journal):
         if due is not None:
             return StepStatus(*head, StepState.RETRYING, attempt, worker, started, due_ms=int(due))
         return StepStatus(*head, StepState.READY if is_ready else StepState.WAITING, attempt, worker, started)
-
-
-def _status(
-    job: str,
-    fields: dict[str, str],
-    done: int,
-    *,
-    flags: Iterable[Flag] = (),
-    params: dict[str, Any] | None = None,
-) -> JobStatus:
-    def number(name: str) -> int | None:
-        return int(float(fields[name])) if fields.get(name) else None
-
-    return JobStatus(
-        id=job,
-        kind=fields["kind"],
-        state=State(fields["state"]),
-        version=fields.get("version", ""),
-        created_ms=number("created") or 0,
-        started_ms=number("started"),
-        finished_ms=number("finished"),
-        steps_done=done,
-        steps_total=number("total") or 0,
-        flags=tuple(flags),
-        params=params or {},
-        error=loads(fields["error"]) if fields.get("error") else None,
-        reason=fields.get("reason", ""),
-    )
 
 
 def _event(job: str, entry_id: str, fields: dict[str, str]) -> Event:
