@@ -8,18 +8,21 @@ stands in ``state/lua``.
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.log import get_task_logger
 from kombu.utils.json import dumps
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from coordinator import blobs
 from coordinator.compiler import compile_canvas
-from coordinator.errors import BatutaError, InvalidParams, StateUnreachable
+from coordinator.errors import BatutaError, InvalidParams, JobNotFound, StateUnreachable, Unreachable
 from coordinator.plan import PHASE_CHECK, Follow, PlannedStep, prefix_of
 
 if TYPE_CHECKING:
@@ -27,6 +30,12 @@ if TYPE_CHECKING:
 
 #: One life of a worker: forked children have it from their parent, so the parent knows their leases.
 INSTANCE = secrets.token_hex(4)
+
+#: How long an attempt waits for Redis to come back before it gives up what it did.
+PATIENCE_S = 600.0
+REQUEUE_PAUSE_S = 1.0
+
+T = TypeVar("T")
 
 logger = get_task_logger(__name__)
 
@@ -52,10 +61,14 @@ class Attempt:
 
     def execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Begin, run, finish, send. Returns the value, or why the step did not run."""
-        answer = self._begin()
-        if answer[0] != "run":
-            return self._not_run(answer)
-        args = self._with_value(answer, args)
+        try:
+            answer = self._begin()
+            if answer[0] != "run":
+                return self._not_run(answer)
+            args = self._with_value(answer, args)
+        except StateUnreachable as error:
+            time.sleep(REQUEUE_PAUSE_S)  # the message comes back at once
+            raise Reject(str(error), requeue=True) from error
         try:
             value = self.task.run(*args, **kwargs)
         except Retry as again:
@@ -102,19 +115,32 @@ class Attempt:
         if plan is not None:
             self.state.remember_blob(self.job, plan)
         if self.take:
-            if record is not None:
-                value = self.state.value_of_record(self.job, self.take, record)
-            else:
-                prefix = prefix_of(self.take)
-                value = self.state.value(self.job, self.state.plan(self.job, prefix).joins[self.take])
-            args = (value, *args)
+            try:
+                args = (self._value(record), *args)
+            except JobNotFound:
+                self._give_back()
         request.args = args
         return args
+
+    def _value(self, record: str | None) -> Any:
+        if record is not None:
+            return self.state.value_of_record(self.job, self.take, record)
+        plan = self.state.plan(self.job, prefix_of(self.take))
+        return self.state.value(self.job, plan.joins.get(self.take, self.take))
+
+    def _give_back(self) -> NoReturn:
+        """Let go of a step whose input is gone, as after a Redis that lost its last second."""
+        self._release()
+        raise Ignore("what came before is not recorded any more; it is run again first")
+
+    def _release(self) -> None:
+        owner = owner_of(self.task.request.hostname)
+        self._patiently(self.state.release, self.job, self.step.key, "returned", owner)
 
     def _not_run(self, answer: list[Any]) -> Any:
         verdict = answer[0]
         if verdict == "recorded":
-            self.outbox.send(self.job, answer[1:])
+            self._send(answer[1:])
             return "already recorded"
         if verdict == "expanded":
             return "already expanded"
@@ -154,14 +180,12 @@ class Attempt:
 
     def _finish(self, value: Any) -> Any:
         try:
-            answer = self.task.record(self, value)
+            answer = self._patiently(self.task.record, self, value)
         except BatutaError as error:
-            if isinstance(error, StateUnreachable):
-                raise
             self._fail(error)
             raise
         if answer[0] in ("recorded", "already"):
-            self.outbox.send(self.job, answer[1:])
+            self._send(answer[1:])
             return value
         logger.warning("result-refused", extra={"step": self.task.request.id, "verdict": answer})
         raise Ignore(f"the result of attempt {self.number} was refused: {answer}")
@@ -174,11 +198,29 @@ class Attempt:
         except BatutaError as error:
             self._fail(error)
             raise
-        verdict = self.state.expand(self.job, key, self.number, plan)
+        verdict = self._patiently(self.state.expand, self.job, key, self.number, plan)
         if verdict == "fenced":
             raise Ignore(f"the canvas of attempt {self.number} was refused: it came late")
-        self.outbox.send(self.job, [plan.root_trigger])
+        self._send([plan.root_trigger])
         return f"expanded into {len(plan.steps)} steps"
+
+    def _send(self, triggers: Sequence[str]) -> None:
+        """Send what follows; what can't be sent now stays in the outbox, for the reconciler."""
+        try:
+            self.outbox.send(self.job, triggers)
+        except Unreachable as error:
+            logger.warning("left-in-outbox: %s: %s", self.task.request.id, error)
+
+    def _patiently(self, write: Callable[..., T], *args: Any) -> T:
+        """Write what came of the attempt, however long Redis is away, within reason: the work is done."""
+        return self._patience(write, *args)
+
+    _patience = Retrying(
+        retry=retry_if_exception_type(StateUnreachable),
+        wait=wait_random_exponential(multiplier=0.2, max=3),
+        stop=stop_after_delay(PATIENCE_S),
+        reraise=True,
+    )
 
     # -- what else may come of it -------------------------------------------
 
@@ -189,18 +231,19 @@ class Attempt:
             if again.exc
             else f"retry in {delay_ms / 1000:g} s"
         )
-        self.state.defer(self.job, self.step.key, self.number, delay_ms, message)
+        self._patiently(self.state.defer, self.job, self.step.key, self.number, delay_ms, message)
 
     def _reject(self, reject: Reject) -> NoReturn:
         if reject.requeue:
-            self.state.release(self.job, self.step.key, "returned", owner_of(self.task.request.hostname))
+            self._release()
         else:
             self._fail(reject, "the step rejected its message")
         raise reject
 
     def _fail(self, error: BaseException, message: str = "", alert: str = "failed") -> None:
         document = error_document(self.task.name, self.task.request.id, error, message)
-        verdict = self.state.fail(self.job, self.step.key, document, attempt=self.number, alert=alert)
+        fail = functools.partial(self.state.fail, attempt=self.number, alert=alert)
+        verdict = self._patiently(fail, self.job, self.step.key, document)
         if verdict == "failed":
             self.task.parts.notifier.log(f"job {self.job} failed: {document['message']}", job=self.job)
 

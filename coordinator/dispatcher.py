@@ -28,8 +28,8 @@ from coordinator.state.keys import step_id
 HEADER = "batuta"
 #: Messages on their way at once: bounds the memory of a large header.
 SEND_AT_ONCE = 500
-CONFIRM_TIMEOUT_S = 30.0
-ATTEMPTS = 4
+CONFIRM_TIMEOUT_S = 15.0
+ATTEMPTS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,14 @@ class TaskDispatcher:
         for start in range(0, len(steps), SEND_AT_ONCE):
             part = steps[start : start + SEND_AT_ONCE]
             self._publish([self._step_message(job, step, (retries or {}).get(step.key, 0)) for step in part])
+
+    def connect(self) -> None:
+        """Make sure that the broker can be reached now.
+
+        Raises:
+            BrokerUnreachable.
+        """
+        self._publish([])
 
     def dispatch_task(self, name: str, payload: Mapping[str, Any], *, queue: str | None = None) -> str:
         """Publish one task that belongs to no job, confirmed; returns its id.
@@ -147,6 +155,7 @@ class _Line:
         self._unconfirmed: set[int] = set()  # delivery tags
         self._fault: Exception | None = None
         if self._is_amqp:
+            self._connection.connection.on_blocked = self._on_blocked
             self._channel.confirm_select()
             self._channel.events["basic_ack"].add(self._on_ack)
             self._channel.events["basic_nack"].add(self._on_nack)
@@ -155,7 +164,7 @@ class _Line:
 
     def publish(self, name: str, message: dict[str, Any], options: dict[str, Any]) -> None:
         if self._is_amqp:
-            options = {**options, "mandatory": True}
+            options = {**options, "mandatory": True, "timeout": CONFIRM_TIMEOUT_S}
         elif options.get("priority") is not None:
             options = {**options, "priority": 9 - options["priority"]}  # on Redis 0 is the most urgent
         body = self._amqp.create_task_message(name=name, **message)
@@ -191,6 +200,9 @@ class _Line:
 
     def _on_nack(self, delivery_tag: int, _multiple: bool) -> None:
         self._fault = OSError(f"the broker refused message {delivery_tag}")
+
+    def _on_blocked(self, _reason: str) -> None:
+        self._fault = OSError("the broker blocks publishers: it is short of memory or disk")
 
     def _on_return(self, *_returned: object) -> None:
         self._fault = _Returned("no queue took the message; it is declared again")

@@ -114,7 +114,8 @@ class Reconciler:
                 continue
             try:
                 is_repaired = self._watermark.repair(job)
-            except JobNotFound:
+            except JobNotFound:  # kept no longer
+                self._state.client.zrem(self._state.keys.index(shard, "active"), job)
                 continue
             if is_repaired is not None:  # None: still finding out
                 back_off = min(back_off * 2, LONGEST_BACK_OFF_S)

@@ -6,6 +6,7 @@ before anything of it is sent; what is refused is recorded too, with its reasons
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from kombu.utils.json import dumps
 
 from coordinator import registry, validation
 from coordinator.compiler import compile_canvas
-from coordinator.errors import InvalidParams, InvalidRequest
+from coordinator.errors import BrokerUnreachable, InvalidParams, InvalidRequest
 from coordinator.parts import Parts
 from coordinator.plan import Plan
 from coordinator.registry import Kind
@@ -21,6 +22,9 @@ from coordinator.states import Receipt, State
 
 #: The kind of a job that was launched from a canvas.
 CANVAS = "canvas"
+
+
+logger = logging.getLogger(__name__)
 
 
 class Submission:
@@ -107,11 +111,15 @@ class Submission:
         deadline_s: float | None,
         flags: Any = None,
     ) -> Receipt:
+        self._parts.dispatcher.connect()  # refused and absent, rather than recorded and not sent
         deadline_ms = None if deadline_s is None else round(deadline_s * 1000)
         answer = self._state.submit(job, state, fields, plan=plan, flags=flags, deadline_ms=deadline_ms)
         if answer[0] == "duplicate":
             return self._duplicate(job, kind, answer)
-        self._parts.outbox.send(job, [plan.root_trigger])
+        try:
+            self._parts.outbox.send(job, [plan.root_trigger])
+        except BrokerUnreachable as error:  # it is recorded: the reconciler sends it when the broker is back
+            logger.warning("left-in-outbox: %s: %s", job, error)
         return Receipt(job, "accepted")
 
     def _reject(self, job: str, kind: Kind, params: Mapping[str, Any], errors: list[str]) -> Receipt:

@@ -15,10 +15,12 @@ from typing import Any
 
 from kombu.utils.json import loads
 from redis.client import PubSub
+from redis.exceptions import RedisError
 
 from coordinator import blobs
 from coordinator.errors import JobNotFound
 from coordinator.plan import Plan, Shape, filled, leaves, prefix_of
+from coordinator.state.connection import reaching
 from coordinator.state.keys import SHARDS, Keys
 from coordinator.states import Flag, State, Validation
 
@@ -176,11 +178,11 @@ class Journal:
         return ("running" if attempt is not None and loads(attempt)[5] else "pending"), None
 
     @contextmanager
-    def ending(self, job: str) -> Iterator[PubSub]:
+    def ending(self, job: str) -> Iterator[Ending]:
         """Listen for the word that a job has ended."""
-        with self.client.pubsub() as listener:
+        with self.client.pubsub() as listener, reaching(self.client.url):
             listener.subscribe(self.keys.channel(job))
-            yield listener
+            yield Ending(listener)
 
     # -- values -------------------------------------------------------------
 
@@ -219,6 +221,21 @@ class Journal:
 
     def _attempts(self, job: str) -> dict[str, list[Any]]:
         return {key.decode(): loads(text) for key, text in self.client.hgetall(self._key(job, "a")).items()}
+
+
+class Ending:
+    """Waits for the word that a job has ended."""
+
+    def __init__(self, listener: PubSub) -> None:
+        self._listener = listener
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return when the word came or time is up; False where the connection is lost."""
+        try:
+            self._listener.get_message(ignore_subscribe_messages=True, timeout=timeout_s)
+        except RedisError:
+            return False
+        return True
 
 
 def _escaped(prefix: str) -> str:
