@@ -37,10 +37,13 @@ DURABLE = {
     "broker_connection_max_retries": None,
 }
 
+#: Celery's own, and one that gives Flower the Jobs tab where it is Flower that runs: named, not imported.
+FIXUPS = {*Celery.builtin_fixups, "coordinator.dashboard:FlowerTab"}
+
 
 def make_app(settings: Settings) -> Celery:
     """Return a Celery application on which every task is a durable step."""
-    app = Celery("batuta", task_cls="coordinator.step:Step", set_as_current=True)
+    app = Celery("batuta", task_cls="coordinator.step:Step", set_as_current=True, fixups=FIXUPS)
     tuned = _tuned()
     app.conf.update({**_defaults(settings), **tuned, **DURABLE})
     if settings.broker_url:

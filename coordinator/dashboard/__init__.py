@@ -1,0 +1,59 @@
+"""The Jobs tab in Flower.
+
+Owns how Flower gets it: more handlers, and templates that have one more link.
+Invariant: importing this package imports neither Tornado nor Flower, for every
+worker does so; what is named here is loaded when Flower itself starts. The pages
+are in ``pages.py``, what they show in ``view.py``, why it is so in decision 0008.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from typing import Any
+
+HERE = "coordinator.dashboard.pages"
+#: What ids look like in an address: everything, as they may hold slashes.
+ROUTES = (
+    (r"/jobs", f"{HERE}.JobsPage"),
+    (r"/jobs/list", f"{HERE}.JobsList"),
+    (r"/jobs/live/(.+)", f"{HERE}.JobLive"),
+    (r"/jobs/(cancel|pause|resume|retry)/(.+)", f"{HERE}.Steer"),
+    (r"/jobs/static/(.+)", f"{HERE}.Assets"),
+    (r"/job/(.+)", f"{HERE}.JobPage"),
+)
+
+
+class LazyTemplates:
+    """Flower's template loader with ours before it, made when Flower renders its first page."""
+
+    @cached_property
+    def _loader(self) -> Any:
+        from coordinator.dashboard.templates import Templates
+
+        return Templates()
+
+    def load(self, name: str, parent_path: str | None = None) -> Any:
+        """Return a template by name, as Tornado asks for it."""
+        return self._loader.load(name, parent_path)
+
+    def reset(self) -> None:
+        """Forget what was compiled: Tornado asks so in debug mode."""
+        self._loader.reset()
+
+
+class FlowerTab:
+    """A Celery fixup: an app on which Flower is started shows the Jobs tab."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        add_jobs_tab()
+
+
+def add_jobs_tab() -> None:
+    """Add the Jobs tab to Flower, where Flower has been imported. Idempotent."""
+    urls = sys.modules.get("flower.urls")
+    if urls is None or ROUTES[0] in urls.handlers:
+        return
+    urls.handlers[-1:-1] = ROUTES  # the last one catches all
+    urls.settings.setdefault("template_loader", LazyTemplates())
