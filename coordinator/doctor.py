@@ -64,6 +64,7 @@ def _redis(parts: Parts) -> Iterator[Finding]:
         "append-only file on" if aof else "append-only file off",
         "" if aof else "set appendonly yes: without it a restart of Redis forgets its last jobs",
     )
+    yield _memory(parts)
     policy = server.get("maxmemory_policy", "noeviction")
     kept = policy == "noeviction" or not server.get("maxmemory")
     yield Finding(
@@ -71,6 +72,19 @@ def _redis(parts: Parts) -> Iterator[Finding]:
         "ok" if kept else "error",
         f"maxmemory-policy {policy}",
         "" if kept else "set maxmemory-policy noeviction: an evicted key is a lost job",
+    )
+
+
+def _memory(parts: Parts) -> Finding:
+    lost_ms = parts.state.instance().get("came_back_empty")
+    if lost_ms is None:
+        return Finding("memory of jobs", "ok", "as it was left")
+    return Finding(
+        "memory of jobs",
+        "error",
+        f"Redis came back empty {(parts.state.now_ms() - int(lost_ms)) // 1000} s ago",
+        f"jobs from before are forgotten: submit again what must run, then `redis-cli hdel "
+        f"{parts.state.keys.instance} came_back_empty`",
     )
 
 

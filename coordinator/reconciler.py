@@ -26,6 +26,7 @@ from coordinator.attempt import owner_of
 from coordinator.errors import BatutaError, JobNotFound
 from coordinator.parts import Parts
 from coordinator.state import parse_step_id
+from coordinator.state.steps import CAME_BACK_EMPTY
 from coordinator.watermark import Watermark
 
 logger = logging.getLogger(__name__)
@@ -47,12 +48,16 @@ class Reconciler:
         self._state = parts.state
         self._owner = owner_of(hostname)
         self._watermark = Watermark(parts)
+        self._instance = ""  # id of the Redis that was seen last
         self._stopped: dict[str, float] = {}  # running steps that should not run, since when (s)
         self._looks: dict[str, tuple[float, float]] = {}  # job -> (next look, monotonic; back-off, s)
 
     def tick(self) -> None:
         """Do one round."""
         self.renew_running()
+        self._instance, came_back_empty = self._state.mark_instance(self._instance)
+        if came_back_empty:
+            self._parts.notifier.log(CAME_BACK_EMPTY)
         if self._is_the_one():
             for shard in self._state.shards:
                 self.fire_timers(shard)

@@ -58,7 +58,7 @@ class Journal:
         """
         text = self.client.hget(self._key(job, "m"), "state")
         if text is None:
-            raise JobNotFound(f"no job has the id {job!r}; `list` shows those that exist", job=job)
+            raise self._not_found(job)
         return State(text.decode())
 
     def get_validation_status(self, job: str) -> Validation:
@@ -118,6 +118,11 @@ class Journal:
     def knows_plan(self, job: str) -> bool:
         cached = self._plans.get((job, ""))
         return cached is not None and time.monotonic() - cached[0] < PLAN_CACHE_S
+
+    def instance(self) -> dict[str, str]:
+        """Return what is known of this Redis' memory: ``id``, ``marked``, perhaps ``came_back_empty`` (ms)."""
+        found = self.client.hgetall(self.keys.instance)
+        return {name.decode(): value.decode() for name, value in found.items()}
 
     def fragments(self, job: str) -> dict[str, Plan]:
         """Return the plans of the steps that put a canvas in their place, by key."""
@@ -218,6 +223,11 @@ class Journal:
         """Whether anything that a step's record made ready may still have to be sent."""
         step = self.plan(job, prefix_of(key)).by_key[key]
         return bool(self.noted(job, {part[1] for part in step.follow if part[0] == "next"}))
+
+    def _not_found(self, job: str) -> JobNotFound:
+        lost_ms = self.instance().get("came_back_empty")
+        hint = " (Redis came back empty: see `doctor`)" if lost_ms else ""
+        return JobNotFound(f"no job has the id {job!r}; `list` shows those that exist{hint}", job=job)
 
     def _attempts(self, job: str) -> dict[str, list[Any]]:
         return {key.decode(): loads(text) for key, text in self.client.hgetall(self._key(job, "a")).items()}

@@ -62,6 +62,11 @@ class Keys:
         return f"{self.prefix}:probes"
 
     @property
+    def instance(self) -> str:
+        """The hash that tells one life of Redis' memory from another; in the slot of shard 0."""
+        return self.index(0, "instance")
+
+    @property
     def reconciler(self) -> str:
         """The string that says which worker reconciles now."""
         return f"{self.prefix}:reconciler"

@@ -7,6 +7,7 @@ that come back mean stands in the scripts.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +20,11 @@ from coordinator.state.connection import Scripts, reaching
 from coordinator.state.keys import SHARDS, Keys
 from coordinator.state.views import Views
 from coordinator.states import Flag
+
+CAME_BACK_EMPTY = (
+    "Redis came back empty: every job that it held is forgotten, running steps included; "
+    "submit again what must run, and look at its persistence (appendonly yes)"
+)
 
 
 class Steps(Views):
@@ -91,7 +97,7 @@ class Steps(Views):
             self._run(
                 "expand",
                 self.keys.named(job, "m r a g leases outbox active"),
-                [job, key, attempt, plan.dumps(), len(plan.steps), plan.root_trigger],
+                [job, key, attempt, plan.dumps(), plan.size, plan.root_trigger],
             )[0]
         )
 
@@ -169,6 +175,12 @@ class Steps(Views):
         fields = {"job": job, "alert": alert, "severity": severity, "message": message}
         with self._reaching:
             self.client.xadd(self.keys.named(job, "alerts")[0], fields, maxlen=1000, approximate=True)
+
+    def mark_instance(self, seen: str) -> tuple[str, bool]:
+        """Mark this Redis as known; returns its id, and whether it lost its memory since its id was ``seen``."""
+        keys = [self.keys.instance, self.keys.index(0, "alerts")]
+        id_, verdict = self._run("mark", keys, [seen, secrets.token_hex(6), CAME_BACK_EMPTY])
+        return id_, verdict == "empty"
 
     def note_probe(self, queue: str, sent_ms: int) -> None:
         """Note that a probe came back from its queue."""

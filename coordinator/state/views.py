@@ -11,7 +11,6 @@ from typing import Any
 
 from kombu.utils.json import loads
 
-from coordinator.errors import JobNotFound
 from coordinator.plan import Plan, PlannedStep
 from coordinator.state.journal import EXPANDED, RECORD_LENGTH
 from coordinator.state.keys import SHARDS, step_id
@@ -73,7 +72,7 @@ class Views(Overview):
     def _meta(self, job: str) -> dict[str, str]:
         fields = _decoded(self.client.hgetall(self._key(job, "m")))
         if "state" not in fields:
-            raise JobNotFound(f"no job has the id {job!r}; `list` shows those that exist", job=job)
+            raise self._not_found(job)
         return fields
 
     def _steps_of(
