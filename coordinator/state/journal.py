@@ -120,7 +120,7 @@ class Journal:
         return cached is not None and time.monotonic() - cached[0] < PLAN_CACHE_S
 
     def instance(self) -> dict[str, str]:
-        """Return what is known of this Redis' memory: ``id``, ``marked``, perhaps ``came_back_empty`` (ms)."""
+        """Return what is known of Redis' memory: ``id``, ``marked``, perhaps ``came_back_empty`` (ms)."""
         found = self.client.hgetall(self.keys.instance)
         return {name.decode(): value.decode() for name, value in found.items()}
 

@@ -177,7 +177,7 @@ class Steps(Views):
             self.client.xadd(self.keys.named(job, "alerts")[0], fields, maxlen=1000, approximate=True)
 
     def mark_instance(self, seen: str) -> tuple[str, bool]:
-        """Mark this Redis as known; returns its id, and whether it lost its memory since its id was ``seen``."""
+        """Mark this Redis as known; returns its id, and whether it is empty since its id was ``seen``."""
         keys = [self.keys.instance, self.keys.index(0, "alerts")]
         id_, verdict = self._run("mark", keys, [seen, secrets.token_hex(6), CAME_BACK_EMPTY])
         return id_, verdict == "empty"
