@@ -82,7 +82,7 @@ def run_celery(session: Session, command: list[str]) -> int:
             os.execve(sys.executable, argv, environment())  # noqa: S606  no shell is the point
         connection.start_embedded(stack, session.say)
         session.say(" ".join(argv))
-        return _run_child(argv)
+        return run_child(argv)
 
 
 def environment() -> dict[str, str]:
@@ -106,7 +106,8 @@ def has_auth(more: tuple[str, ...]) -> bool:
     return given or bool(os.environ.get("FLOWER_BASIC_AUTH", "").strip())
 
 
-def _run_child(argv: list[str]) -> int:
+def run_child(argv: list[str]) -> int:
+    """Run a program beside an embedded server and return its exit code; a signal to end is passed on."""
     child = subprocess.Popen(argv, env=environment(), preexec_fn=end_with_parent)
     previous = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:

@@ -43,6 +43,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Parts": {
         "worker": ("parts", "Start a Celery worker."),
         "flower": ("parts", "Start Flower, the dashboard."),
+        "api": ("api", "Start the HTTP interface."),
+        "api-token": ("api", "Make a token for the HTTP interface."),
         "doctor": ("doctor", "Check broker, Redis, settings and workers, and say what to do."),
     },
 }
@@ -62,7 +64,7 @@ class Program(click.Group):
         for section in COMMANDS.values():
             if cmd_name in section:
                 module = import_module(f"coordinator.cli.{section[cmd_name][0]}")
-                return getattr(module, f"{cmd_name}_command")  # type: ignore[no-any-return]
+                return getattr(module, f"{cmd_name.replace('-', '_')}_command")  # type: ignore[no-any-return]
         return None
 
     def resolve_command(

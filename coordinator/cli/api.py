@@ -1,0 +1,95 @@
+"""``api`` and ``api-token``: the HTTP interface under gunicorn, and who may use it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+
+import click
+
+from coordinator.cli import connection
+from coordinator.cli.options import common
+from coordinator.cli.output import show_json
+from coordinator.cli.parts import environment, is_loopback, run_child
+from coordinator.cli.session import Session
+from coordinator.settings import Settings
+
+APP = "coordinator.web:create_app()"
+# A step of gunicorn's own ends after what clients may wait for: see web/models.py.
+TIMEOUT_S = 60
+GRACE_S = 15
+
+
+@click.command("api")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Processes.")
+@click.option("--threads", type=click.IntRange(min=2), default=8, show_default=True, help="In each process.")
+@click.option("--open", "is_open", is_flag=True, help="Without tokens, for this machine alone.")
+@common
+@click.pass_obj
+def api_command(session: Session, address: str, port: int, workers: int, threads: int, is_open: bool) -> int:
+    """Start the HTTP interface; COORDINATOR_API_TOKENS says who may use it."""
+    from coordinator.web.settings import OPEN, WebSettings
+
+    if is_open and not is_loopback(address):
+        raise click.UsageError(
+            f"expected a loopback address with --open, got {address}: whoever reaches it could stop jobs; "
+            "set COORDINATOR_API_TOKENS instead",
+            click.get_current_context(),
+        )
+    if is_open:
+        os.environ[OPEN] = "1"
+    # The half of the threads is kept for requests that don't wait.
+    os.environ.setdefault("COORDINATOR_API_WAITING", str(threads // 2))
+    WebSettings.from_env()  # now, with one message, rather than in each of gunicorn's workers
+    host = f"[{address}]" if ":" in address else address
+    argv = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        APP,
+        f"--bind={host}:{port}",
+        "--worker-class=gthread",
+        "--no-control-socket",
+    ]
+    argv += [f"--workers={workers}", f"--threads={threads}", f"--timeout={TIMEOUT_S}"]
+    argv += ["--worker-class=gthread", "--no-control-socket", f"--graceful-timeout={GRACE_S}"]
+    with ExitStack() as stack:
+        if not Settings.from_env().is_embedded:
+            session.say(" ".join(argv))
+            sys.stdout.flush()
+            os.execve(sys.executable, argv, environment())  # noqa: S606  no shell is the point
+        connection.start_embedded(stack, session.say)
+        session.say(" ".join(argv))
+        return run_child(argv)
+
+
+@click.command("api-token")
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(("read", "submit", "steer")),
+    multiple=True,
+    default=("read",),
+    show_default=True,
+    help="What it may do; may be given several times.",
+)
+@common
+@click.pass_obj
+def api_token_command(session: Session, name: str, scopes: tuple[str, ...]) -> None:
+    """Make a token for the HTTP interface; it is shown once and kept nowhere."""
+    from coordinator.web.tokens import new_token
+
+    try:
+        secret, token = new_token(name, scopes)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"expected up to 64 letters, digits, . _ or -, got {name!r}", param_hint="NAME"
+        ) from error
+    if session.is_json:
+        show_json({"token": secret, "entry": token.entry})
+        return
+    click.echo(f"token: {secret}\nadd to COORDINATOR_API_TOKENS: {token.entry}")
