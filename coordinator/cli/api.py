@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
 
 import click
 
-from coordinator.cli import connection
 from coordinator.cli.options import common
 from coordinator.cli.output import show_json
-from coordinator.cli.parts import environment, is_loopback, run_child
+from coordinator.cli.parts import is_loopback, run_part
 from coordinator.cli.session import Session
-from coordinator.settings import Settings
 
 APP = "coordinator.web:create_app()"
 # A step of gunicorn's own ends after what clients may wait for: see web/models.py.
@@ -51,19 +48,10 @@ def api_command(session: Session, address: str, port: int, workers: int, threads
         "gunicorn",
         APP,
         f"--bind={host}:{port}",
-        "--worker-class=gthread",
-        "--no-control-socket",
     ]
     argv += [f"--workers={workers}", f"--threads={threads}", f"--timeout={TIMEOUT_S}"]
     argv += ["--worker-class=gthread", "--no-control-socket", f"--graceful-timeout={GRACE_S}"]
-    with ExitStack() as stack:
-        if not Settings.from_env().is_embedded:
-            session.say(" ".join(argv))
-            sys.stdout.flush()
-            os.execve(sys.executable, argv, environment())  # noqa: S606  no shell is the point
-        connection.start_embedded(stack, session.say)
-        session.say(" ".join(argv))
-        return run_child(argv)
+    return run_part(session, argv)
 
 
 @click.command("api-token")

@@ -73,8 +73,12 @@ def flower_command(session: Session, address: str, port: int, more: tuple[str, .
 
 
 def run_celery(session: Session, command: list[str]) -> int:
-    """Run a Celery command of ``coordinator.app`` and return its exit code, if it returns at all."""
-    argv = [sys.executable, "-m", "celery", "-A", "coordinator.app", *command]
+    """Run a Celery command of ``coordinator.app`` as ``run_part`` does."""
+    return run_part(session, [sys.executable, "-m", "celery", "-A", "coordinator.app", *command])
+
+
+def run_part(session: Session, argv: list[str]) -> int:
+    """Become the program ``argv``, or run it beside the embedded server and return its exit code."""
     with ExitStack() as stack:
         if not Settings.from_env().is_embedded:
             session.say(" ".join(argv))
@@ -82,7 +86,7 @@ def run_celery(session: Session, command: list[str]) -> int:
             os.execve(sys.executable, argv, environment())  # noqa: S606  no shell is the point
         connection.start_embedded(stack, session.say)
         session.say(" ".join(argv))
-        return run_child(argv)
+        return _run_child(argv)
 
 
 def environment() -> dict[str, str]:
@@ -106,7 +110,7 @@ def has_auth(more: tuple[str, ...]) -> bool:
     return given or bool(os.environ.get("FLOWER_BASIC_AUTH", "").strip())
 
 
-def run_child(argv: list[str]) -> int:
+def _run_child(argv: list[str]) -> int:
     """Run a program beside an embedded server and return its exit code; a signal to end is passed on."""
     child = subprocess.Popen(argv, env=environment(), preexec_fn=end_with_parent)
     previous = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
