@@ -12,10 +12,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tasks.process_data.compiled import Compiled, compile_rules
-from tasks.process_data.engine import Place, check
+from tasks.process_data.engine import check
 from tasks.process_data.errors import SourceError
-from tasks.process_data.frames import Slice, slices
+from tasks.process_data.frames import slices
+from tasks.process_data.quarantine import Place
 from tasks.process_data.rules import Rules
+from tasks.process_data.slices import Slice
 from tasks.process_data.summary import Groups
 from tasks.process_data.survey import SURVEY, Partition, Surveyed, unchanged
 from tasks.process_data.tally import Tally
@@ -84,10 +86,9 @@ def _checked(
 
     frames, tally = [pl.DataFrame(schema=compiled.schema)], Tally()
     for each in rows:
-        checked = check(each, compiled, place)
+        checked = check(each, compiled, place, set_aside)
         frames.append(checked.valid)
         groups.add_rows(checked.valid)
-        set_aside(checked.quarantine)
         tally.add(checked.tally)
     return pl.concat(frames, rechunk=True), tally
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LF, CR, QUOTE = 10, 13, 34
 PIECE_BYTES = 1 << 18
+MOST_ODD_QUOTES = 64  # in one buffer, before all the rest is read record by record
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,7 @@ def scan(buffer: bytes, delimiter: str | None, *, is_last: bool) -> Scan:
     if delimiter is None or b'"' not in buffer:
         ends = breaks + 1
     else:
-        quotes = np.flatnonzero(text == QUOTE)
-        is_plain = _quotes_stand_at_edges(text, quotes, ord(delimiter))
-        if is_plain:
-            ends = breaks[np.searchsorted(quotes, breaks) & 1 == 0] + 1
-            is_open = bool(len(quotes) & 1)
-        else:
-            ends, is_open = _ends_one_by_one(buffer, delimiter)
+        ends, is_plain, is_open = _ends_with_quotes(buffer, text, breaks, delimiter)
     if is_last and not is_open and (len(ends) == 0 or ends[-1] < len(buffer)) and buffer:
         ends = np.append(ends, len(buffer))
     consumed = int(ends[-1]) if len(ends) else 0
@@ -83,6 +78,18 @@ def delimiters_outside_quotes(buffer: bytes, delimiter: str) -> int:
         is_inside ^= bool(len(quotes) & 1)
         count += 0 if is_inside else int(before[-1])
     return count
+
+
+def delimiters_in_each(buffer: bytes, ends: Offsets, delimiter: str) -> Offsets:
+    """Count the delimiters that separate fields in each record of a plain buffer."""
+    import numpy as np
+
+    text = np.frombuffer(buffer, np.uint8)
+    places = np.flatnonzero(text == ord(delimiter))
+    if b'"' in buffer:
+        quotes = np.flatnonzero(text == QUOTE)
+        places = places[np.searchsorted(quotes, places) & 1 == 0]
+    return np.diff(np.searchsorted(places, ends), prepend=0)
 
 
 def fields(record: bytes, delimiter: str) -> list[bytes]:
@@ -115,21 +122,48 @@ def _pieces(text: Bytes) -> list[Bytes]:
     return [text[start : start + PIECE_BYTES] for start in range(0, len(text), PIECE_BYTES)]
 
 
-def _quotes_stand_at_edges(text: Bytes, quotes: Offsets, delimiter: int) -> bool:
-    """Whether counting tells inside from outside: quotes open at a field's start, close at its end."""
+def _ends_with_quotes(
+    buffer: bytes, text: Bytes, breaks: Offsets, delimiter: str
+) -> tuple[Offsets, bool, bool]:
+    """Record ends, whether all quotes are plain, and whether the last record is open."""
+    import numpy as np
+
+    quotes, found, at = np.flatnonzero(text == QUOTE), [], 0
+    for attempt in range(MOST_ODD_QUOTES):
+        odd = _first_odd_quote(text, quotes, ord(delimiter))
+        stop = len(text) if odd is None else int(quotes[odd])
+        sure = breaks[: np.searchsorted(breaks, stop)]
+        sure = sure[np.searchsorted(quotes, sure) & 1 == 0] + 1
+        found.append(sure)
+        if odd is None:
+            return np.concatenate(found), attempt == 0, bool(len(quotes) & 1)
+        # The record that holds an odd quote is read by itself; after it all is as at a start.
+        start = int(sure[-1]) if len(sure) else at
+        match = _record_pattern(delimiter).match(buffer, start)
+        if match is None or not match.group(1):
+            return np.concatenate(found), False, match is None
+        at = match.end()
+        found.append(np.array([at], np.int64))
+        quotes = quotes[np.searchsorted(quotes, at) :]
+        breaks = breaks[np.searchsorted(breaks, at) :]
+    rest, is_open = _ends_one_by_one(buffer, at, delimiter)
+    return np.concatenate([*found, rest]), False, is_open
+
+
+def _first_odd_quote(text: Bytes, quotes: Offsets, delimiter: int) -> int | None:
+    """The first quote that neither opens a field at its start nor closes one at its end, by its place."""
     import numpy as np
 
     opening, closing = quotes[0::2], quotes[1::2]
-    before = text[opening[1:] - 1] if opening[0] == 0 else text[opening - 1]
-    if not np.all((before == delimiter) | (before == LF) | (before == QUOTE)):
-        return False
-    inner = closing[closing < len(text) - 1]
-    after = text[inner + 1]
-    if not np.all((after == delimiter) | (after == LF) | (after == QUOTE) | (after == CR)):
-        return False
-    returns = inner[after == CR] + 2
-    # A CR at the very end of the buffer may be half a CRLF: the next look, with more text, will tell.
-    return bool(np.all(text[returns[returns < len(text)]] == LF))
+    is_odd = np.zeros(len(quotes), bool)
+    before = text[opening - 1]  # For a quote at 0 this is another byte, but then it opens a field anyway.
+    is_odd[0::2] = ~((before == delimiter) | (before == LF) | (before == QUOTE) | (opening == 0))
+    after = text[np.minimum(closing + 1, len(text) - 1)]
+    later = text[np.minimum(closing + 2, len(text) - 1)]
+    # At the very end of the buffer nothing is odd yet: the next look, with more text, will tell.
+    ends_line = (after == LF) | ((after == CR) & ((later == LF) | (closing + 2 >= len(text))))
+    is_odd[1::2] = ~((after == delimiter) | ends_line | (after == QUOTE))
+    return int(is_odd.argmax()) if is_odd.any() else None
 
 
 def _are_blank(text: Bytes, ends: Offsets) -> Any:
@@ -145,10 +179,10 @@ def _are_blank(text: Bytes, ends: Offsets) -> Any:
     )
 
 
-def _ends_one_by_one(buffer: bytes, delimiter: str) -> tuple[Offsets, bool]:
+def _ends_one_by_one(buffer: bytes, at: int, delimiter: str) -> tuple[Offsets, bool]:
     import numpy as np
 
-    pattern, at = _record_pattern(delimiter), 0
+    pattern = _record_pattern(delimiter)
     ends: list[int] = []
     while match := pattern.match(buffer, at):
         if not match.group(1):

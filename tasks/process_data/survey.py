@@ -27,9 +27,11 @@ from tasks.process_data.sources import (
     plain_blocks,
     size_and_change,
 )
-from tasks.process_data.workspace import Workspace, told_apart
+from tasks.process_data.workspace import Workspace
 
 RECORD_BYTES = 16 * 1024 * 1024  # a longer record is taken for an unclosed quote
+# Rows of few bytes take more memory than their text: a partition of them ends before its size is reached.
+PARTITION_CELLS = 8_000_000
 SURVEY = "survey.json"
 
 
@@ -124,25 +126,23 @@ def _surveyed(source: Source, plain: Source, rows: int) -> Surveyed:
 
 def _unpacked(source: Source, number: int, workspace: Workspace) -> Source:
     """Copy a source as plain bytes into the workspace, where every worker can seek in it."""
-    final = workspace.path(f"unpacked/{number:05d}")
-    temporary = final.with_suffix(".tmp")
-    with told_apart(workspace.destination):
-        final.parent.mkdir(exist_ok=True)
-        with temporary.open("wb") as file:
-            for block in plain_blocks(source):
-                file.write(block)
-        temporary.replace(final)
-    return Source(source.name, str(final), source.format, source.delimiter, "utf-8")
+    name = f"unpacked/{number:05d}"
+    with workspace.growing(name) as file:
+        for block in plain_blocks(source):
+            file.write(block)
+    return Source(source.name, str(workspace.path(name)), source.format, source.delimiter, "utf-8")
 
 
 def _cuts(plain: Source, size_bytes: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield (start, end, first row, rows) of each partition."""
     if plain.format == "parquet":
         return _parquet_cuts(plain, size_bytes)
-    return _text_cuts(plain, layout_of(plain).start, size_bytes)
+    return _text_cuts(plain, size_bytes)
 
 
-def _text_cuts(plain: Source, start: int, size_bytes: int) -> Iterator[tuple[int, int, int, int]]:
+def _text_cuts(plain: Source, size_bytes: int) -> Iterator[tuple[int, int, int, int]]:
+    layout = layout_of(plain)
+    start, most_rows = layout.start, max(PARTITION_CELLS // len(layout.columns), 1)
     begun, first_row, rows = start, 1, 0  # the partition being filled
     end = start
     for offset, ends in _record_ends(plain, start):
@@ -150,7 +150,7 @@ def _text_cuts(plain: Source, start: int, size_bytes: int) -> Iterator[tuple[int
         while len(ends):
             target = begun + size_bytes - offset
             # The record that reaches the target is the last one of its partition.
-            taken = int(ends.searchsorted(target)) + 1
+            taken = min(int(ends.searchsorted(target)) + 1, most_rows - rows)
             if taken > len(ends):
                 rows += len(ends)
                 break

@@ -41,7 +41,8 @@ class Written:
 class Growing:
     """A file that is being written; its size and sha256 are kept as it grows."""
 
-    def __init__(self, name: str, file: IO[bytes]) -> None:
+    def __init__(self, workspace: Workspace, name: str, file: IO[bytes]) -> None:
+        self._workspace = workspace
         self._name = name
         self._file = file
         self._sha256 = hashlib.sha256()
@@ -49,9 +50,22 @@ class Growing:
 
     def write(self, content: bytes) -> None:
         """Write some more."""
-        self._file.write(content)
+        with told_apart(self._workspace.destination):
+            self._file.write(content)
         self._sha256.update(content)
         self._size_bytes += len(content)
+
+    def finish(self, temporary: Path, path: Path) -> None:
+        """Close the file and give it its name."""
+        with told_apart(self._workspace.destination):
+            self._file.close()
+            temporary.chmod(FILE_MODE)
+            temporary.replace(path)
+
+    def drop(self) -> None:
+        """Close the file whatever is still to be written."""
+        with suppress(OSError):
+            self._file.close()
 
     @property
     def written(self) -> Written:
@@ -87,15 +101,24 @@ class Workspace:
     @contextmanager
     def growing(self, name: str) -> Iterator[Growing]:
         """A file to write piece by piece; it gets its name when the block ends without an error."""
+        path = self.path(name)
         with told_apart(self.destination):
             if not self.folder.is_dir():
                 raise DestinationError(
                     f"{self.folder}: expected this job's working folder, found none; "
                     "it was published or removed meanwhile"
                 )
-            with _renamed_when_whole(self.path(name)) as file:
-                growing = Growing(name, file)
-                yield growing
+            path.parent.mkdir(exist_ok=True)
+            number, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".tmp")
+        growing = Growing(self, name, os.fdopen(number, "wb"))
+        try:
+            yield growing
+            growing.finish(Path(temporary), path)
+        except BaseException:
+            growing.drop()
+            with suppress(OSError):
+                Path(temporary).unlink()
+            raise
 
     def write_json(self, name: str, value: Any) -> Written:
         return self.write(name, as_json(value))
@@ -114,23 +137,6 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):
             self.folder.parent.rmdir()
-
-
-@contextmanager
-def _renamed_when_whole(path: Path) -> Iterator[IO[bytes]]:
-    """Write under a temporary name beside ``path``, then rename."""
-    path.parent.mkdir(exist_ok=True)
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(number, "wb") as file:
-            yield file
-        temporary.chmod(FILE_MODE)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def as_json(value: Any) -> bytes:

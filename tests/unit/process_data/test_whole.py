@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.process_data import csv_rows, frames
 from tasks.process_data.errors import SourceError
 from tests.unit.process_data.conftest import quarantine_bytes, quarantined, run_whole, tree, valid_rows
 
@@ -74,6 +75,22 @@ def test_gate_loses_nothing_when_text_is_arbitrary(raw: str, cut: int) -> None:
         check_against_csv_module(text, text.encode(), cut)
     except SourceError as error:
         assert "expected a closing quote" in str(error)
+
+
+@settings(max_examples=120, deadline=None)
+@given(RAW, st.integers(0, 4), st.integers(1, 40))
+def test_gate_loses_nothing_when_read_in_small_pieces(raw: str, most_ragged: int, stretch_bytes: int) -> None:
+    """Slices, stretches and cutting out ragged rows give the plain reading, whatever their sizes."""
+    text = "a,b,c\n" + raw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_rows, "STRETCH_BYTES", stretch_bytes)
+        patch.setattr(csv_rows, "MOST_RAGGED", most_ragged)
+        patch.setattr(frames, "SLICE_BYTES", stretch_bytes * 3)
+        patch.setattr(frames, "LEAST_SLICE_BYTES", 1)
+        try:
+            check_against_csv_module(text, text.encode(), 10_000)
+        except SourceError as error:
+            assert "expected a closing quote" in str(error)
 
 
 RULES: dict[str, Any] = {
