@@ -106,6 +106,8 @@ def faults_of(error: BaseException) -> list[str]:
 
 def advice_for(error: BaseException, session: Session) -> str:
     """Return what to do next, or an empty string."""
+    if isinstance(error, click.MissingParameter) and error.param and error.param.name == "kind":
+        return ADVICE[errors.UnknownKind].format(p=program_name())
     if isinstance(error, click.UsageError) and error.ctx:
         return f"for help: {program_name()} {' '.join(error.ctx.command_path.split()[1:])} --help".replace(
             "  ", " "

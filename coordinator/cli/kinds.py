@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -109,6 +110,20 @@ def params_of(kind: Any) -> list[Param]:
 def text_params(kind: Any) -> frozenset[str]:
     """Return the names of the parameters that take text only."""
     return frozenset(param.name for param in params_of(kind) if param.type in ("text", "text or nothing"))
+
+
+def strange_params(kind: Any, names: Iterable[str]) -> list[str]:
+    """Return a sentence for each name that the kind has no parameter of, with the one probably meant."""
+    if kind.params.model_json_schema().get("additionalProperties") is not False:
+        return []
+    known = [param.name for param in params_of(kind)]
+    sentences = []
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
+            sentences.append(f"{kind.name} has no parameter {name!r}; {meant}")
+    return sentences
 
 
 def _named_kind(words: list[str]) -> Any:

@@ -26,6 +26,7 @@ from coordinator.cli.output import (
     span,
 )
 from coordinator.cli.session import Session, program_name
+from coordinator.errors import UnknownKind
 from coordinator.states import Flag, JobStatus, StepStatus
 
 JOB_COLUMNS = (
@@ -60,7 +61,7 @@ ALERT_COLUMNS = (
 def list_command(session: Session, state: str | None, kind: str | None, limit: int) -> None:
     """List jobs, newest first."""
     jobs = session.coordinator().jobs(state=state, kind=kind, limit=limit)
-    show_rows(session, jobs, JOB_COLUMNS, none=no_jobs(session, is_filtered=bool(state or kind)))
+    show_rows(session, jobs, JOB_COLUMNS, none=no_jobs(session, state, kind))
 
 
 @click.command("status")
@@ -114,10 +115,17 @@ def alerts_command(session: Session, limit: int) -> None:
     show_rows(session, session.coordinator().alerts(limit=limit), ALERT_COLUMNS, none="no alerts")
 
 
-def no_jobs(session: Session, *, is_filtered: bool) -> str:
-    """Return that there are none, and where that is so."""
+def no_jobs(session: Session, state: str | None, kind: str | None) -> str:
+    """Return that there are none, where that is so, and whether the kind may be mistyped."""
     where = f" in {session.embedded_home}" if session.embedded_home else ""
-    return f"no jobs like that{where}" if is_filtered else f"no jobs{where} yet"
+    if not state and not kind:
+        return f"no jobs{where} yet"
+    try:
+        if kind:
+            session.coordinator().kind(kind)
+    except UnknownKind as error:
+        return f"no jobs like that{where}: {error}"
+    return f"no jobs like that{where}"
 
 
 def show_status(status: JobStatus) -> None:

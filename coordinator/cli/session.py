@@ -5,6 +5,7 @@ The façade is opened on first use, so a command that needs no server starts non
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -48,6 +49,9 @@ class Session:
         from coordinator.cli import connection
 
         if self.opened is None:
+            if not self.verbose:
+                # What the log says of a request is what the command itself says.
+                logging.getLogger("coordinator").addHandler(logging.NullHandler())
             self.opened = connection.open_coordinator(worker=worker, say=self.say)
             click.get_current_context().call_on_close(self.opened.close)
         return self.opened.coordinator

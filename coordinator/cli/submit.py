@@ -9,7 +9,7 @@ from typing import IO, Any, TypeVar
 import click
 
 from coordinator.cli.exits import DETACHED
-from coordinator.cli.kinds import KindCommand, text_params
+from coordinator.cli.kinds import KindCommand, strange_params, text_params
 from coordinator.cli.options import Duration, common, kind_argument, read_params, timeout_option
 from coordinator.cli.output import Column, show_json, show_rows
 from coordinator.cli.progress import view_for
@@ -138,6 +138,15 @@ def show_plan(session: Session, kind: str, *, pairs: tuple[str, ...], file: IO[s
 
 
 def params_for(session: Session, kind: str, pairs: tuple[str, ...], file: IO[str] | None) -> dict[str, Any]:
-    """Return the parameters of a request for ``kind``, as they were typed."""
+    """Return the parameters of a request for ``kind``, as they were typed.
+
+    Raises:
+        click.BadParameter: naming each ``-p`` that the kind has no parameter for.
+    """
     session.kind = kind
-    return read_params(file, pairs, text_params(session.coordinator().kind(kind)))
+    found = session.coordinator().kind(kind)
+    params = read_params(file, pairs, text_params(found))
+    strangers = strange_params(found, [pair.partition("=")[0] for pair in pairs])
+    if strangers:
+        raise click.BadParameter("; ".join(strangers), param_hint="'-p'")
+    return params

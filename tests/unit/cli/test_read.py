@@ -43,6 +43,13 @@ def test_list_is_filtered_when_asked(facade, call):
     assert rows[0]["created_ms"] == 1_700_000_000_000
 
 
+def test_kind_is_corrected_when_nothing_is_of_it(call):
+    """A mistyped filter is not taken for an empty list."""
+    result = call("list", "--kind", "order")
+    assert result.exit_code == 0
+    assert "did you mean 'orders'?" in result.stderr
+
+
 def test_state_is_corrected_when_mistyped(call):
     """A mistyped state names the one that was meant."""
     result = call("list", "--state", "procesing")

@@ -80,6 +80,19 @@ def test_every_fault_has_its_line_when_params_are_wrong(facade, call):
     assert answer["error"]["errors"] == faults
 
 
+def test_parameter_is_corrected_when_mistyped(facade, call):
+    """Each mistyped name is told with the one that was meant, and nothing is sent."""
+    result = call("submit", "orders", "-p", "sorce=a.csv", "-p", "colour=red")
+    assert result.exit_code == 2
+    assert "did you mean 'source'?" in result.stderr and "'colour'; it takes" in result.stderr
+    assert facade.calls == []
+
+
+def test_kinds_are_pointed_at_when_none_is_given(call):
+    """A newcomer who types run alone is told where to look."""
+    assert call("run").stderr.splitlines()[1].endswith(" kinds")
+
+
 def test_kind_is_corrected_when_mistyped(call):
     """An unknown kind is a mistyped command line."""
     result = call("run", "order")
