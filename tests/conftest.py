@@ -52,7 +52,7 @@ class Servers:
         """
         if name not in self._launched:
             home = Path(self._folder.name) / name
-            home.mkdir()
+            home.mkdir(exist_ok=True)
             server = self._classes[name](home)
             server.launch()
             self._launched[name] = server
@@ -68,6 +68,7 @@ class Servers:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("batuta")
     group.addoption("--broker", choices=BROKER_KINDS, help="this broker only (default: each in turn)")
+    group.addoption("--canvases", type=int, default=25, help="conformance: how many random canvases")
     group.addoption("--every-point", action="store_true", help="faults: every crash point, not a sample")
     group.addoption(
         "--docker", action="store_true", help="acceptance: pytest-celery's own containers, not processes"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ from tests.conftest import Services
 from tests.servers import MissingServer, RabbitMQ, Redis, Worker
 from tests.servers import rabbitmq as rabbitmq_module
 
+ROOT = Path(__file__).resolve().parents[2]
 TRIVIAL = "tests.integration.trivial_app"
 
 
@@ -65,3 +69,20 @@ def test_rabbitmq_says_how_to_get_it_when_missing(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingServer, match="apt-get install rabbitmq-server"):
         RabbitMQ(tmp_path)
+
+
+@pytest.mark.parametrize(("in_ci", "outcome"), [("true", "1 error"), ("", "1 skipped")])
+def test_session_tells_how_to_get_a_server_when_it_is_missing(
+    tmp_path: Path, in_ci: str, outcome: str
+) -> None:
+    """A missing server skips its tests with the command that installs it, and fails them in CI."""
+    test = f"{Path(__file__).relative_to(ROOT)}::test_redis_keeps_its_keys_when_killed"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", test],
+        cwd=ROOT,
+        env={**os.environ, "PATH": str(tmp_path), "CI": in_ci},
+        capture_output=True,
+        text=True,
+    )
+    assert "apt-get install redis-server" in done.stdout
+    assert outcome in done.stdout.splitlines()[-1]
