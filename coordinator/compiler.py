@@ -3,240 +3,321 @@
 Owns the walk over Celery's signatures. Invariant: a canvas either becomes a
 plan that means the same, or is refused with the path of the signature that
 can't be kept; nothing is dropped in silence. Pure: no I/O.
-Where it differs from Celery: a chord's body always gets a list, also from a
-header of one (Celery passes the bare value there).
+What Celery does with each shape, and where a job differs, stands in
+``docs/reference/canvas.md``; the conformance suite compares the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from celery.canvas import Signature, chunks, maybe_signature
-from kombu.utils.json import dumps
+from celery.canvas import Signature, chunks, group
 
+from coordinator.canvas import RACE
+from coordinator.draft import Draft, Lane
 from coordinator.errors import UnsupportedCanvas
-from coordinator.plan import PHASE_WORK, Follow, Plan, PlannedStep, Shape, leaves
+from coordinator.plan import DELAYS, NEVER, PHASE_WORK, Follow, Plan, PlannedStep, Shape, has_leaves
+from coordinator.signatures import linked, options_of, refuse_unless_json, signature_of
 
-KEPT_OPTIONS = frozenset(
-    {
-        "queue",
-        "routing_key",
-        "exchange",
-        "priority",
-        "time_limit",
-        "soft_time_limit",
-        "expires",
-        "countdown",
-        "shadow",
-    }
-)
-#: Identity and bookkeeping that Celery leaves on a signature: the plan gives its own.
-IGNORED_OPTIONS = frozenset(
-    {
-        "task_id",
-        "reply_to",
-        "root_id",
-        "parent_id",
-        "group_id",
-        "group_index",
-        "retries",
-        "ignore_result",
-        "add_to_parent",
-        "serializer",
-        "delivery_mode",
-        "producer",
-        "connection",
-    }
-)
+#: Celery's own task that returns its arguments: the one step of a canvas that has none.
+NOTHING = "celery.accumulate"
 
 
 @dataclass(frozen=True)
 class _Input:
-    """What comes into a signature: a trigger to wait on and the shape of a value, if any."""
+    """What comes into a signature: a trigger to wait on, a value if any, and what holds for all in it."""
 
     after: str | None = None
     value: Shape | None = None  # None: no value comes in
     static: tuple[Any, ...] = ()  # arguments given to the canvas around it
-    options: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)  # they win over a signature's own
+    links: tuple[Signature, ...] = ()
+    errbacks: tuple[str, ...] = ()  # marks of the draft, or keys of another plan's steps
+    lane: tuple[Any, ...] = ()
 
 
-@dataclass
-class _Draft:
-    """The plan while it grows."""
-
-    prefix: str
-    phase: str
-    steps: list[PlannedStep] = field(default_factory=list)
-    joins: dict[str, Shape] = field(default_factory=dict)
-
-    def trigger(self, inp: _Input) -> str | None:
-        """Return what a consumer of ``inp`` waits on, making a join where it is a list."""
-        if inp.value is None or isinstance(inp.value, str):
-            return inp.value if inp.value is not None else inp.after
-        if not any(True for _ in leaves(inp.value)):
-            return inp.after
-        for key, shape in self.joins.items():
-            if shape is inp.value:
-                return key
-        key = f"{self.prefix}j{len(self.joins)}"
-        self.joins[key] = inp.value
-        return key
-
-
-def compile_canvas(
-    canvas: Any, *, prefix: str = "", end: Follow = (("end",),), phase: str = PHASE_WORK
-) -> Plan:
+def compile_canvas(canvas: Any, *, phase: str = PHASE_WORK, **options: Any) -> Plan:
     """Compile a canvas.
 
     Args:
         canvas: a Celery signature of any type, or its dict form.
-        prefix: what every key starts with: ``"5/"`` for a canvas that takes the place of step 5.
-        end: what follows when the value of the whole is recorded.
+        options: see ``compile_phases``.
 
     Raises:
         UnsupportedCanvas: naming the path of the signature that can't be kept.
     """
-    return compile_phases([(canvas, phase)], prefix=prefix, end=end)
+    return compile_phases([(canvas, phase)], **options)
 
 
-def compile_phases(phases: list[tuple[Any, str]], *, prefix: str = "", end: Follow = (("end",),)) -> Plan:
-    """Compile canvases that run one after the other, each in its phase and given no value."""
-    draft = _Draft(prefix, PHASE_WORK)
+def compile_phases(
+    phases: Sequence[tuple[Any, str]],
+    *,
+    prefix: str = "",
+    end: Follow = (("end",),),
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    errbacks: tuple[str, ...] = (),
+) -> Plan:
+    """Compile canvases that run one after the other, each in its phase and given no value.
+
+    Args:
+        prefix: what every key starts with: ``"5/"`` for a canvas that takes the place of step 5.
+        end: what follows when the value of the whole is recorded.
+        args: partial arguments, as ``canvas.apply_async`` takes them.
+        kwargs: the same by name.
+        defaults: options of every step that has none of its own by that name.
+        errbacks: keys of the steps to send when the job fails in here.
+    """
+    draft = Draft(prefix, PHASE_WORK, defaults or {})
     inp = _Input()
     for canvas, phase in phases:
         draft.phase = phase
-        inp = replace(
-            _compile(draft, _signature(canvas, "canvas"), _Input(after=draft.trigger(inp)), "canvas")
+        before = _Input(
+            after=draft.trigger(inp.after, inp.value),
+            static=tuple(args),
+            kwargs=kwargs or {},
+            errbacks=errbacks,
         )
+        inp = _compile(draft, signature_of(canvas, "canvas"), before, "canvas")
+        inp = _unwrapped(canvas, inp)
     shape: Shape = [] if inp.value is None else inp.value
-    last = draft.trigger(inp)
     if not draft.steps:
-        raise UnsupportedCanvas("expected a canvas with at least one task, found none; give it a task")
-    return Plan(tuple(_followed(draft, last, end)), draft.joins, shape, prefix)
+        inp = _nothing(draft, inp)
+        shape = inp.value or []
+    elif not has_leaves(shape) and inp.after is not None:
+        draft.rest.append(draft.joins.get(inp.after, inp.after))
+    last = draft.trigger(None, [shape, *draft.rest]) if draft.rest else draft.trigger(inp.after, inp.value)
+    return draft.finished(last, shape, end)
 
 
-def _compile(draft: _Draft, sig: Signature, inp: _Input, path: str, index: int | None = None) -> _Input:
+def _compile(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None = None) -> _Input:
     compile_one = _COMPILERS.get(sig.get("subtask_type") or sig.task, _task)
     return compile_one(draft, sig, inp, path, index)
 
 
-def _chain(draft: _Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
-    _options(sig, path)
+def _chain(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
+    """Options and arguments are the first task's, links the last one's, error callbacks everyone's."""
+    tasks = list(_numbered_tasks(sig, path))
+    full = [(task, where) for task, where in tasks if not _is_empty(task)]
+    links = (*linked(sig, "link", path), *inp.links)
+    if not full:
+        return _Input(after=inp.after, value=inp.value if inp.value is not None or not tasks else [])
+    inner = _with_errbacks(draft, sig, inp, path)
     current = replace(
-        inp, static=inp.static + tuple(sig.args or ()), options={**inp.options, **_options(sig, path)}
+        _given(inner, sig), options={**options_of(sig, path), **inp.options}, links=() if full[1:] else links
     )
-    for number, task in enumerate(sig.tasks):
-        current = _compile(draft, _signature(task, path), current, f"{path}.chain[{number}]", index)
+    for number, (task, where) in enumerate(full):
+        out = _compile(draft, task, current, where, index)
+        is_next_last = number == len(full) - 2
+        current = _Input(
+            out.after,
+            out.value,
+            links=links if is_next_last else (),
+            errbacks=inner.errbacks,
+            lane=inp.lane,
+        )
     return _Input(after=current.after, value=current.value)
 
 
-def _group(draft: _Draft, sig: Signature, inp: _Input, path: str, _index: int | None) -> _Input:
+def _group(draft: Draft, sig: Signature, inp: _Input, path: str, _index: int | None) -> _Input:
+    if inp.links or linked(sig, "link", path):
+        raise UnsupportedCanvas(
+            f"{path}: a group can't be linked to, as in Celery; make it a chord's header, or link its tasks",
+            path=path,
+        )
     inner = replace(
-        inp, static=inp.static + tuple(sig.args or ()), options={**inp.options, **_options(sig, path)}
+        _given(_with_errbacks(draft, sig, inp, path), sig), options={**options_of(sig, path), **inp.options}
     )
-    parts: list[Shape] = []
-    for number, task in enumerate(sig.tasks):
-        out = _compile(draft, _signature(task, path), inner, f"{path}.group[{number}]", number)
-        parts.append([] if out.value is None else out.value)
-    return _Input(after=draft.trigger(inp), value=parts)
+    return _parallel(draft, _members(sig.tasks, f"{path}.group", inner.options), inner)
 
 
-def _chord(draft: _Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
-    options = _options(sig, path)
-    inner = replace(inp, static=inp.static + tuple(sig.args or ()), options={**inp.options, **options})
-    parts: list[Shape] = []
-    for number, task in enumerate(sig.tasks):
-        out = _compile(draft, _signature(task, path), inner, f"{path}.header[{number}]", number)
-        parts.append([] if out.value is None else out.value)
-    body = sig.body
-    if body is None:
+def _chord(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
+    """Arguments are the header's; options everyone's; links and error callbacks the body's."""
+    if sig.body is None:
         raise UnsupportedCanvas(f"{path}: expected a chord with a body, found none; use a group", path=path)
-    header = _Input(after=draft.trigger(inp), value=parts, options={**inp.options, **options})
-    return _compile(draft, _signature(body, path), header, f"{path}.body", index)
+    body = signature_of(sig.body, f"{path}.body")
+    if sig.immutable:
+        inp = replace(inp, after=draft.trigger(inp.after, inp.value), value=None, static=(), kwargs={})
+    inner = _with_errbacks(draft, sig, inp, path)
+    options = {**options_of(sig, path), **inp.options}
+    own_kwargs = (sig.kwargs or {}).get("kwargs") or {}
+    # Celery calls the body's error callbacks when a task of the header fails.
+    header = replace(
+        _with_errbacks(draft, body, inner, f"{path}.body"),
+        static=inp.static + tuple(sig.args or ()),
+        kwargs={**own_kwargs, **inp.kwargs},
+        options=options,
+        links=(),
+    )
+    tasks = sig.tasks.tasks if isinstance(sig.tasks, group) else sig.tasks
+    out = _parallel(draft, _members(tasks, f"{path}.header", options), header)
+    before_body = replace(
+        inner,
+        after=out.after,
+        value=out.value,
+        static=(),
+        kwargs={},
+        options={name: value for name, value in options.items() if name not in DELAYS},
+        links=(*linked(sig, "link", path), *inp.links),
+    )
+    return _compile(draft, body, before_body, f"{path}.body", index)
 
 
-def _chunks(draft: _Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
+def _chunks(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
     """Compile ``task.chunks(items, n)`` as what Celery makes of it: a group of starmaps."""
-    return _group(draft, chunks(**sig.kwargs).group(), inp, path, index)
+    parts = chunks(sig.kwargs["task"], sig.kwargs["it"], sig.kwargs["n"]).group()
+    parts.options.update(sig.options or {})
+    return _group(draft, parts, replace(inp, after=draft.trigger(inp.after, inp.value)), path, index)
 
 
-def _task(draft: _Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
+def _race(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
+    """The race is a step that is never sent: it is recorded when one of its lanes wins."""
+    race = draft.next_key()
+    inner = _with_errbacks(draft, sig, inp, path)
+    draft.add(PlannedStep(race, RACE, after=NEVER, index=index, phase=draft.phase, lane=inp.lane))
+    lanes: list[Lane] = []
+    branches = sig.kwargs["of"]
+    for number, branch in enumerate(branches):
+        where, rests, first = f"{path}.race[{number}]", len(draft.rest), len(draft.steps)
+        each = replace(_given(inner, sig), links=(), lane=(race, len(branches), first, number))
+        out = _compile(draft, signature_of(branch, where), each, where, number)
+        if len(draft.steps) == first:
+            raise UnsupportedCanvas(f"{where}: expected at least one task to race, found none", path=where)
+        value: Shape = [] if out.value is None else out.value
+        whole: Shape = [value, *draft.rest[rests:]] if draft.rest[rests:] else value
+        del draft.rest[rests:]
+        trigger = draft.trigger(out.after, whole)
+        assert trigger is not None, "a lane with a step has an end"
+        lanes.append(Lane(trigger, first, len(draft.steps), value))
+    draft.races[race] = lanes
+    return _callbacks(draft, (*linked(sig, "link", path), *inp.links), _Input(race, race), inp, path)
+
+
+def _task(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
     if sig.get("subtask_type"):
         raise UnsupportedCanvas(f"{path}: {sig['subtask_type']} can't be made durable yet", path=path)
-    key = f"{draft.prefix}{len(draft.steps)}"
-    takes, args = False, (*inp.static, *(sig.args or ()))
-    if inp.value is not None and not sig.immutable:
-        takes = any(True for _ in leaves(inp.value))
-        args = args if takes else (inp.value, *args)
+    inner = _with_errbacks(draft, sig, inp, path)
+    takes, args, kwargs = False, tuple(sig.args or ()), dict(sig.kwargs or {})
+    if not sig.immutable:
+        args, kwargs = (*inp.static, *args), {**kwargs, **inp.kwargs}
+        if inp.value is not None:
+            takes = has_leaves(inp.value)
+            args = args if takes else (inp.value, *args)
+    if sig.task in ("celery.map", "celery.starmap"):
+        kwargs["it"] = list(kwargs["it"])
     step = PlannedStep(
-        key=key,
+        key=draft.next_key(),
         task=sig.task,
-        args=tuple(sig.args or ()) if sig.immutable else args,
-        kwargs=dict(sig.kwargs or {}),
-        after=draft.trigger(inp),
+        args=args,
+        kwargs=kwargs,
+        after=draft.trigger(inp.after, inp.value),
         takes=takes,
-        options={**inp.options, **_options(sig, path)},
+        options={**options_of(sig, path), **inp.options},
         index=index,
         phase=draft.phase,
+        errbacks=inner.errbacks,
+        lane=inp.lane,
     )
-    _refuse_unless_json(step, path)
-    draft.steps.append(step)
+    refuse_unless_json([step.args, step.kwargs, step.options], step.task, path)
+    draft.add(step)
+    return _callbacks(
+        draft, (*linked(sig, "link", path), *inp.links), _Input(step.key, step.key), inner, path
+    )
+
+
+# -- what the shapes share ------------------------------------------------------
+
+
+def _parallel(
+    draft: Draft, members: Iterable[tuple[Signature, str, Mapping[str, Any]]], inp: _Input
+) -> _Input:
+    parts: list[Shape] = []
+    for number, (task, where, options) in enumerate(members):
+        out = _compile(draft, task, replace(inp, options=options), where, number)
+        parts.append([] if out.value is None else out.value)
+    return _Input(after=draft.trigger(inp.after, inp.value), value=parts)
+
+
+def _members(
+    tasks: Iterable[Any], path: str, options: Mapping[str, Any]
+) -> Iterator[tuple[Signature, str, Mapping[str, Any]]]:
+    """Yield what runs in parallel: as in Celery, a group in a group is flattened and empty ones are gone."""
+    for number, task in enumerate(tasks):
+        where = f"{path}[{number}]"
+        sig = signature_of(task, where)
+        if isinstance(sig, group):
+            yield from _members(sig.tasks, f"{where}.group", {**options_of(sig, where), **options})
+        elif not _is_empty(sig):
+            yield sig, where, options
+
+
+def _numbered_tasks(sig: Signature, path: str) -> Iterator[tuple[Signature, str]]:
+    """Yield the tasks of a chain: as in Celery, a group of one is that one."""
+    for number, task in enumerate(sig.tasks):
+        where = f"{path}.chain[{number}]"
+        inner = signature_of(task, where)
+        if isinstance(inner, group) and len(inner.tasks) == 1:
+            where = f"{where}.group[0]"
+            inner = signature_of(inner.tasks[0], where)
+        yield inner, where
+
+
+def _is_empty(sig: Signature) -> bool:
+    return sig.get("subtask_type") in ("group", "chain") and not list(sig.tasks)
+
+
+def _given(inp: _Input, sig: Signature) -> _Input:
+    """Return an input with the arguments that were bound to a canvas before its tasks' own."""
+    return replace(inp, static=inp.static + tuple(sig.args or ()))
+
+
+def _with_errbacks(draft: Draft, sig: Signature, inp: _Input, path: str) -> _Input:
+    found = inp.errbacks
+    for errback in linked(sig, "link_error", path):
+        if errback.get("subtask_type"):
+            raise UnsupportedCanvas(
+                f"{path}: expected link_error to be a task, got a {errback['subtask_type']}", path=path
+            )
+        refuse_unless_json(dict(errback), errback.task, path)
+        mark = draft.errback(errback)
+        found = found if mark in found else (*found, mark)
+    return replace(inp, errbacks=found)
+
+
+def _callbacks(draft: Draft, links: Iterable[Signature], out: _Input, around: _Input, path: str) -> _Input:
+    """Compile what was linked: it gets the value, and the whole ends when it has ended too."""
+    for number, link in enumerate(links):
+        before = replace(out, errbacks=around.errbacks, lane=around.lane)
+        after = _compile(draft, link, before, f"{path}.link[{number}]")
+        if after.value is not None and has_leaves(after.value):
+            draft.rest.append(after.value)
+    return out
+
+
+def _unwrapped(canvas: Any, out: _Input) -> _Input:
+    """As Celery does, take a group of one chain that ends in a group for that group."""
+    if isinstance(canvas, group) and isinstance(out.value, list) and len(out.value) == 1:
+        inner = out.value[0]
+        return replace(out, value=inner) if isinstance(inner, list) else out
+    return out
+
+
+def _nothing(draft: Draft, inp: _Input) -> _Input:
+    if inp.value is None:
+        raise UnsupportedCanvas("expected a canvas with at least one task, found none; give it a task")
+    key = draft.next_key()
+    draft.add(PlannedStep(key, NOTHING, after=inp.after, phase=draft.phase))
     return _Input(after=key, value=key)
 
 
-def _followed(draft: _Draft, last: str | None, end: Follow) -> list[PlannedStep]:
-    """Write into every step what follows it."""
-    waited_on = {step.after for step in draft.steps}
-    joins_of = {key: join for join, shape in draft.joins.items() for key in leaves(shape)}
-    sizes = {join: sum(1 for _ in leaves(shape)) for join, shape in draft.joins.items()}
-
-    def after(trigger: str) -> Follow:
-        follow: Follow = (("next", trigger),) if trigger in waited_on else ()
-        return follow + end if trigger == last else follow
-
-    def follow_of(step: PlannedStep) -> Follow:
-        join = joins_of.get(step.key)
-        if join is None:
-            return after(step.key)
-        return (("join", join, sizes[join]), *after(join))
-
-    return [replace(step, follow=follow_of(step)) for step in draft.steps]
-
-
-def _signature(canvas: Any, path: str) -> Signature:
-    try:
-        sig = maybe_signature(canvas)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UnsupportedCanvas(f"{path}: expected a Celery signature, got {canvas!r}", path=path) from error
-    if not isinstance(sig, Signature):
-        raise UnsupportedCanvas(
-            f"{path}: expected a Celery signature, got {type(canvas).__name__}", path=path
-        )
-    return sig
-
-
-def _options(sig: Signature, path: str) -> dict[str, Any]:
-    kept = {}
-    for name, value in (sig.options or {}).items():
-        if name in KEPT_OPTIONS:
-            kept[name] = value
-        elif name not in IGNORED_OPTIONS and value not in (None, [], {}):
-            raise UnsupportedCanvas(
-                f"{path}: a durable job can't keep the option {name!r} of {sig.task}; take it off",
-                path=path,
-            )
-    return kept
-
-
-def _refuse_unless_json(step: PlannedStep, path: str) -> None:
-    try:
-        dumps([step.args, step.kwargs, step.options])
-    except (TypeError, ValueError) as error:
-        raise UnsupportedCanvas(
-            f"{path}: the arguments of {step.task} must be JSON values; {error}", path=path
-        ) from error
-
-
-_COMPILERS = {"chain": _chain, "group": _group, "chord": _chord, "celery.chunks": _chunks}
+_COMPILERS = {
+    "chain": _chain,
+    "group": _group,
+    "chord": _chord,
+    "celery.chunks": _chunks,
+    RACE: _race,
+}

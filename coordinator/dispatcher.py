@@ -18,14 +18,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import Celery
+from celery.app.task import extract_exec_options
 from kombu.exceptions import OperationalError
 
 from coordinator.errors import BrokerUnreachable
-from coordinator.plan import PlannedStep
+from coordinator.plan import DELAYS, PlannedStep
 from coordinator.settings import redacted
 from coordinator.state.keys import step_id
 
 HEADER = "batuta"
+MAPS = ("celery.map", "celery.starmap")
 #: Messages on their way at once: bounds the memory of a large header.
 SEND_AT_ONCE = 500
 CONFIRM_TIMEOUT_S = 15.0
@@ -76,6 +78,29 @@ class TaskDispatcher:
         self._publish([(name, {"task_id": task_id, "kwargs": dict(payload)}, options)])
         return task_id
 
+    def routed(self, step: PlannedStep) -> dict[str, Any]:
+        """Return a step's options: its own, then those of its task, then where the routes send it."""
+        task = self._app.tasks.get(step.task)
+        own = dict(step.options or {})
+        routes = ("queue", "routing_key", "exchange")
+        options = (
+            {} if task is None else {n: v for n, v in extract_exec_options(task).items() if v is not None}
+        )
+        if any(name in own for name in routes):
+            options = {name: value for name, value in options.items() if name not in routes}
+        for name in ("serializer", "immediate", "mandatory"):
+            options.pop(name, None)
+        found: dict[str, Any] = self._app.amqp.router.route(
+            {**options, **own}, _routed_name(step), step.args, step.kwargs or {}
+        )
+        return found
+
+    def queue_of(self, step: PlannedStep) -> str:
+        """Return the name of the queue that a step goes to."""
+        options = self.routed(step)
+        queue = options.get("queue") or options.get("routing_key") or self._app.conf.task_default_queue
+        return str(getattr(queue, "name", queue))
+
     def close(self) -> None:
         """Close this thread's connection."""
         line = self._local.__dict__.pop("line", None)
@@ -85,7 +110,7 @@ class TaskDispatcher:
     def _step_message(
         self, job: str, step: PlannedStep, retries: int
     ) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        options = dict(step.options or {})
+        options = self.routed(step)
         header = {
             "job": job,
             "key": step.key,
@@ -93,16 +118,19 @@ class TaskDispatcher:
             "follow": step.follow,
             "phase": step.phase,
         }
+        headers = {**options.pop("headers", {}), HEADER: header}
+        names = (*_MESSAGE_OPTIONS, *options.get("stamped_headers", ()))
         message = {
             "task_id": step_id(job, step.key, step.label),
             "args": step.args,
             "kwargs": step.kwargs or {},
             "root_id": job,
             "retries": retries,
-            **{name: options.pop(name) for name in _MESSAGE_OPTIONS if name in options},
+            **{name: options.pop(name) for name in names if name in options},
         }
-        options.pop("countdown", None)
-        return step.task, message, {**options, "headers": {HEADER: header}}
+        for name in DELAYS:  # the outbox waits, in Redis
+            options.pop(name, None)
+        return step.task, message, {**options, "headers": headers}
 
     def _publish(self, messages: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -208,4 +236,9 @@ class _Line:
         self._fault = _Returned("no queue took the message; it is declared again")
 
 
-_MESSAGE_OPTIONS = ("time_limit", "soft_time_limit", "expires", "shadow")
+def _routed_name(step: PlannedStep) -> str:
+    """Return the task that routes go by: for a map that of the task which it maps, as in Celery."""
+    return str(step.kwargs["task"]["task"]) if step.task in MAPS and step.kwargs else step.task
+
+
+_MESSAGE_OPTIONS = ("time_limit", "soft_time_limit", "expires", "shadow", "stamped_headers")

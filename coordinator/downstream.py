@@ -40,7 +40,7 @@ def forgetting(key: str, plan: Plan, fragments: Mapping[str, Plan], recorded: Co
             continue
         undone.add(step)
         for part in plans[prefix_of(step)].by_key[step].follow:
-            if part[0] == "up":
+            if part[0] in ("up", "win"):  # a race is run again, by the lanes that are not lost
                 containing.add(part[1])
             elif part[0] == "next":
                 todo += [after.key for after in plans[prefix_of(part[1])].sent_by(part[1])]

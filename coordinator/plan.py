@@ -27,6 +27,11 @@ Follow = tuple[tuple[Any, ...], ...]
 
 PHASE_CHECK = "check"
 PHASE_WORK = "work"
+PHASE_ERRBACK = "errback"  # sent when the job has failed
+#: Options that put a step off; on a chord they hold for its header only.
+DELAYS = ("countdown", "eta_ms")
+#: The trigger that never comes about: of a step that is sent by its own name, or not at all.
+NEVER = "!"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +44,12 @@ class PlannedStep:
     kwargs: Mapping[str, Any] | None = None
     after: str | None = None  # the trigger that makes it ready; None: ready at once
     takes: bool = False  # whether the value of ``after`` goes before its own arguments
-    follow: Follow = ()  # ("join", key, size) | ("up", key, shape) | ("next", trigger) | ("end",)
+    follow: Follow = ()  # ("next", trigger) | ("join", key, size) | ("win", race, …) | ("up", key) | ("end",)
     options: Mapping[str, Any] | None = None  # queue, priority, time limits …
     index: int | None = None  # its place in a header, for its id
     phase: str = PHASE_WORK
+    errbacks: tuple[str, ...] = ()  # keys of the steps to send when the job fails here
+    lane: tuple[Any, ...] = ()  # in a race: its key, its number of lanes, this lane's first key and end
 
     @property
     def label(self) -> str:
@@ -59,6 +66,7 @@ class Plan:
     joins: Mapping[str, Shape]  # join key -> shape of the list it makes
     result: Shape  # where the value of the whole comes from
     prefix: str = ""  # "" for a job's own plan, "5/" for that of step 5
+    rest: tuple[Shape, ...] = ()  # what must be recorded too before the whole is: what was linked
 
     @cached_property
     def by_key(self) -> dict[str, PlannedStep]:
@@ -82,6 +90,11 @@ class Plan:
     def root_trigger(self) -> str:
         return f"{self.prefix}^"
 
+    @property
+    def size(self) -> int:
+        """The number of steps that a job which succeeds has recorded."""
+        return sum(1 for step in self.steps if step.phase != PHASE_ERRBACK)
+
     def is_ready(self, trigger: str | None, recorded: Collection[str]) -> bool:
         """Whether what ``trigger`` names has come about, given the keys that are recorded."""
         if trigger is None:
@@ -89,8 +102,8 @@ class Plan:
         return all(key in recorded for key in leaves(self.joins.get(trigger, trigger)))
 
     def is_complete(self, recorded: Collection[str]) -> bool:
-        """Whether the value of the whole is recorded."""
-        return all(key in recorded for key in leaves(self.result))
+        """Whether the value of the whole is recorded, and what was linked to it."""
+        return all(key in recorded for key in leaves([self.result, *self.rest]))
 
     def frontier(
         self, recorded: Collection[str], fragments: Mapping[str, Plan] | None = None
@@ -119,6 +132,7 @@ class Plan:
             "prefix": self.prefix,
             "joins": dict(self.joins),
             "result": self.result,
+            "rest": self.rest,
             "steps": [_packed(step) for step in self.steps],
         }
         return zlib.compress(dumps(document).encode(), 6)
@@ -132,6 +146,7 @@ class Plan:
             joins=document["joins"],
             result=document["result"],
             prefix=document["prefix"],
+            rest=tuple(document.get("rest", ())),
         )
 
 
@@ -142,6 +157,11 @@ def leaves(shape: Shape) -> Iterator[str]:
     else:
         for part in shape:
             yield from leaves(part)
+
+
+def has_leaves(shape: Shape) -> bool:
+    """Whether any step's value is in a shape."""
+    return next(leaves(shape), None) is not None
 
 
 def filled(shape: Shape, values: Mapping[str, Any]) -> Any:
@@ -169,11 +189,14 @@ def _packed(step: PlannedStep) -> list[Any]:
         step.options or {},
         step.index,
         step.phase,
+        step.errbacks,
+        step.lane,
     ]
 
 
 def _unpacked(row: list[Any]) -> PlannedStep:
-    key, task, args, kwargs, after, takes, follow, options, index, phase = row
+    key, task, args, kwargs, after, takes, follow, options, index, phase, *later = row
+    errbacks, lane = later or ((), ())  # a plan of an older version ends before these
     return PlannedStep(
         key,
         task,
@@ -185,4 +208,6 @@ def _unpacked(row: list[Any]) -> PlannedStep:
         options,
         index,
         phase,
+        tuple(errbacks),
+        tuple(lane),
     )

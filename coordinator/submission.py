@@ -7,7 +7,7 @@ before anything of it is sent; what is refused is recorded too, with its reasons
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kombu.utils.json import dumps
@@ -75,13 +75,28 @@ class Submission:
             job, kind, state, fields, plan=valid.plan, flags=valid.flags, deadline_s=deadline_s
         )
 
-    def launch(self, canvas: Any, *, key: str | None = None, deadline_s: float | None = None) -> str:
+    def launch(
+        self,
+        canvas: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        deadline_s: float | None = None,
+    ) -> str:
         """Make a job of a Celery canvas; returns its id. Idempotent with a key.
+
+        Args:
+            canvas: a signature of any type, or its dict form.
+            args: partial arguments, as ``canvas.apply_async`` takes them: JSON values.
+            kwargs: the same by name.
+            key: the idempotency key; where it is plain text it is the job's id.
+            deadline_s: seconds from now after which the job fails.
 
         Raises:
             UnsupportedCanvas: naming the signature that can't be kept.
         """
-        plan = compile_canvas(canvas)
+        plan = compile_canvas(canvas, args=args, kwargs=kwargs)
         job = validation.job_id_for(CANVAS, key)
         params = {"canvas": str(canvas)}
         fields = self._fields(CANVAS, "", plan, params, validation.hash_of(params), State.PROCESSING)
@@ -94,7 +109,7 @@ class Submission:
         return {
             "kind": kind,
             "version": version,
-            "total": len(plan.steps),
+            "total": plan.size,
             "params": dumps(params),
             "params_hash": params_hash,
             **receipt,

@@ -41,6 +41,9 @@ class Validated:
 def validate(kind: Kind, params: Any, options: dict[str, Any] | None = None) -> Validated:
     """Fit the parameters to the kind's model and compile its checks and its work.
 
+    Args:
+        options: queue and priority of every step that has none of its own.
+
     Raises:
         InvalidParams: with one sentence for each fault, in ``facts["errors"]``.
         UnsupportedCanvas: the kind's builder returned what a plan can't express.
@@ -48,15 +51,11 @@ def validate(kind: Kind, params: Any, options: dict[str, Any] | None = None) -> 
     model = _fitted(kind, params)
     document = model.model_dump(mode="json")
     digest = hash_of(document)
-    work = kind.builder(model)
-    if options:
-        work = work.clone()
-        work.options = {**options, **(work.options or {})}
-    phases = [(work, PHASE_WORK)]
+    phases = [(kind.builder(model), PHASE_WORK)]
     if kind.checks:
-        phases.insert(0, (_checks(kind, document, options or {}), PHASE_CHECK))
+        phases.insert(0, (_checks(kind, document), PHASE_CHECK))
     flag = Flag(PARAMS_CHECK, True, params_hash=digest, version=kind.version)
-    return Validated(document, digest, compile_phases(phases), {PARAMS_CHECK: flag})
+    return Validated(document, digest, compile_phases(phases, defaults=options), {PARAMS_CHECK: flag})
 
 
 def rejected_flags(kind: Kind, params: Any, errors: list[str]) -> dict[str, Flag]:
@@ -119,9 +118,7 @@ def _sentence(kind: Kind, fault: Any) -> str:
     return f"{name}: {fault['msg']}{found}{hint}"
 
 
-def _checks(kind: Kind, document: dict[str, Any], options: dict[str, Any]) -> Any:
+def _checks(kind: Kind, document: dict[str, Any]) -> Any:
     names = [check.name.rpartition(".")[2] for check in kind.checks]
     gate = Signature(GATE, kwargs={"checks": names, "digest": hash_of(document), "version": kind.version})
-    canvas = chord([check.s(document) for check in kind.checks], gate)
-    canvas.options.update(options)
-    return canvas
+    return chord([check.s(document) for check in kind.checks], gate)

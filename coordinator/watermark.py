@@ -64,7 +64,7 @@ class Watermark:
         if suspicion is None:
             attempts = {step.key: begun.get(step.key, 0) for step in open_steps}
             suspicion = self._suspicions[job] = _Suspicion(self._state.now_ms(), attempts)
-        queues = {self._queue_of(step) for step in open_steps}
+        queues = {self._parts.dispatcher.queue_of(step) for step in open_steps}
         came_back = [self._has_come_back(queue, suspicion.seen_ms) for queue in queues]  # probes each queue
         if not all(came_back):
             return None
@@ -94,9 +94,6 @@ class Watermark:
         except JobNotFound:
             return []
         return [step for step in steps if not noted.intersection(_triggers(step))]
-
-    def _queue_of(self, step: PlannedStep) -> str:
-        return str((step.options or {}).get("queue") or self._parts.settings.queue)
 
     def _has_come_back(self, queue: str, since_ms: int) -> bool:
         """Whether a probe sent since then came back; sends one where none is under way."""

@@ -22,12 +22,12 @@ def test_chain_with_chord_ends_with_its_value_when_run(coordinator, start_worker
     assert (status.state, status.steps_done, status.steps_total) == (State.SUCCEEDED, 5, 5)
 
 
-def test_nested_canvas_keeps_its_shape_when_it_ends_in_groups(coordinator, start_worker):
-    """A group within a group gives a list within a list."""
+def test_nested_canvas_gives_a_flat_list_when_it_ends_in_groups(coordinator, start_worker):
+    """As in Celery, a group directly within a group is flattened."""
     start_worker()
     canvas = chain(add.s(0, 1), group(double.s(), group(add.s(5), chain(double.s(), double.s()))))
 
-    assert coordinator.wait(coordinator.launch(canvas), timeout_s=20) == [2, [6, 4]]
+    assert coordinator.wait(coordinator.launch(canvas), timeout_s=20) == [2, 6, 4]
 
 
 def test_kind_runs_checks_then_each_item_when_submitted(coordinator, start_worker):

@@ -54,7 +54,7 @@ def run(plan: Plan) -> tuple[Any, list[str]]:
         (chord([], b.s(9)), [[], 9]),
         (chain(chord([a.s(1)], b.s()), a.s(2)), [[[[1]]], 2]),
         (chain(group(a.s(1), a.s(2)), group(b.s(), b.s(3))), [[[[1], [2]]], [[[1], [2]], 3]]),
-        (chord([chain(a.s(1), b.s()), group(a.s(2), a.s(3))], b.s()), [[[[1]], [[2], [3]]]]),
+        (chord([chain(a.s(1), b.s()), group(a.s(2), a.s(3))], b.s()), [[[[1]], [2], [3]]]),
         (chord([chord([a.s(1)], b.s()), a.s(2)], b.s()), [[[[[1]]], [2]]]),
         (a.chunks([(1,), (2,), (3,)], 2), None),
     ],
@@ -108,23 +108,23 @@ def test_plan_is_the_same_when_stored_and_read(canvas):
 
 
 def test_options_go_to_every_step_of_a_group_when_set_on_it():
-    """Queue and priority of a group hold for its tasks, unless a task has its own."""
+    """As in Celery, what is set on a group wins over what is set on its tasks."""
     plan = compile_canvas(group(a.s(1), a.s(2).set(queue="own")).set(queue="q", priority=3))
 
     assert [dict(step.options) for step in plan.steps] == [
         {"queue": "q", "priority": 3},
-        {"queue": "own", "priority": 3},
+        {"queue": "q", "priority": 3},
     ]
 
 
 def test_canvas_is_refused_with_its_path_when_a_plan_cannot_keep_it():
     """Nothing is dropped in silence."""
-    with pytest.raises(UnsupportedCanvas, match=r"canvas\.chain\[1\].*'link'"):
-        compile_canvas(chain(a.s(), b.s().set(link=a.s())))
+    with pytest.raises(UnsupportedCanvas, match=r"canvas\.chain\[1\].*'chord_size'"):
+        compile_canvas(chain(a.s(), b.s().set(chord_size=3)))
     with pytest.raises(UnsupportedCanvas, match="JSON"):
         compile_canvas(a.s(object()))
     with pytest.raises(UnsupportedCanvas, match="at least one task"):
-        compile_canvas(group([]))
+        compile_canvas(chain())
     with pytest.raises(UnsupportedCanvas, match="signature"):
         compile_canvas(42)
     with pytest.raises(UnsupportedCanvas, match="signature"):

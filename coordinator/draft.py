@@ -1,0 +1,119 @@
+"""A plan while it grows. Pure.
+
+Owns keys, joins, and what is written into each step about what follows it.
+Invariant: a step counts towards one join at most; the steps of a race's lane
+have consecutive keys, so that a script can name a lane by its first and last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from coordinator.plan import NEVER, PHASE_ERRBACK, Follow, Plan, PlannedStep, Shape, has_leaves, leaves
+
+ERRBACK = "coordinator.errback"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One of the canvases that race: of which race, its number, and where its keys begin and end."""
+
+    trigger: str
+    first: int
+    end: int
+    value: Shape
+
+
+@dataclass
+class Draft:
+    """The steps and joins found so far."""
+
+    prefix: str
+    phase: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    steps: list[PlannedStep] = field(default_factory=list)
+    joins: dict[str, Shape] = field(default_factory=dict)
+    rest: list[Shape] = field(default_factory=list)  # waited for at the end, beside the result: links
+    races: dict[str, list[Lane]] = field(default_factory=dict)
+    errbacks: list[dict[str, Any]] = field(default_factory=list)
+
+    def next_key(self) -> str:
+        return f"{self.prefix}{len(self.steps)}"
+
+    def add(self, step: PlannedStep) -> None:
+        options = dict(step.options or {})
+        is_routed = options.keys() & {"routing_key", "exchange"}
+        defaults = {k: v for k, v in self.defaults.items() if not (k == "queue" and is_routed)}
+        self.steps.append(replace(step, options={**defaults, **options}))
+
+    def trigger(self, after: str | None, value: Shape | None) -> str | None:
+        """Return what a consumer of a value waits on, making a join where it is a list."""
+        if value is None:
+            return after
+        if isinstance(value, str):
+            return value
+        if not has_leaves(value):
+            return after
+        for key, shape in self.joins.items():
+            if shape is value:
+                return key
+        key = f"{self.prefix}j{len(self.joins)}"
+        self.joins[key] = value
+        return key
+
+    def errback(self, sig: Mapping[str, Any]) -> str:
+        """Return the mark of an error callback, until its step has a key; the same callback has the same."""
+        document = dict(sig)
+        if document not in self.errbacks:
+            self.errbacks.append(document)
+        return f"#{self.errbacks.index(document)}"
+
+    def finished(self, last: str | None, result: Shape, end: Follow) -> Plan:
+        """Return the plan: every step knows what follows it, and error callbacks have their steps."""
+        steps = _Followed(self, last, end).steps()
+        first = len(steps)
+        names = {f"#{number}": f"{self.prefix}{first + number}" for number in range(len(self.errbacks))}
+        steps = [
+            replace(step, errbacks=tuple(names.get(mark, mark) for mark in step.errbacks)) for step in steps
+        ]
+        for name, sig in zip(names.values(), self.errbacks, strict=True):
+            options = {k: v for k, v in (sig.get("options") or {}).items() if k in ("queue", "priority")}
+            steps.append(
+                PlannedStep(
+                    name, ERRBACK, kwargs={"errback": sig}, after=NEVER, options=options, phase=PHASE_ERRBACK
+                )
+            )
+        return Plan(tuple(steps), self.joins, result, self.prefix, tuple(self.rest))
+
+
+class _Followed:
+    """Works out what follows each step."""
+
+    def __init__(self, draft: Draft, last: str | None, end: Follow) -> None:
+        self._draft = draft
+        self._last = last
+        self._end = end
+        self._waited_on = {step.after for step in draft.steps}
+        self._joins_of = {key: join for join, shape in draft.joins.items() for key in leaves(shape)}
+        self._sizes = {join: sum(1 for _ in leaves(shape)) for join, shape in draft.joins.items()}
+        self._wins = {lane.trigger: (race, lane) for race, lanes in draft.races.items() for lane in lanes}
+
+    def steps(self) -> list[PlannedStep]:
+        return [replace(step, follow=self._after_key(step.key)) for step in self._draft.steps]
+
+    def _after_key(self, key: str) -> Follow:
+        join = self._joins_of.get(key)
+        if join is None:
+            return self._after(key)
+        return (*self._after(key), ("join", join, self._sizes[join]), *self._after(join))
+
+    def _after(self, trigger: str) -> Follow:
+        follow: Follow = (("next", trigger),) if trigger in self._waited_on else ()
+        if trigger in self._wins:
+            race, lane = self._wins[trigger]
+            whole = self._draft.races[race]
+            win = ("win", race, lane.first, lane.end, whole[0].first, whole[-1].end, lane.value)
+            follow = (*follow, win, *self._after_key(race))
+        return follow + self._end if trigger == self._last else follow

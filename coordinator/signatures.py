@@ -1,0 +1,122 @@
+"""Read a Celery signature: what it is, and which of its options a plan keeps. Pure.
+
+Owns the list of options that are kept, left to the plan, or refused. Invariant:
+no option is dropped in silence; a refusal names the path of its signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from celery.canvas import Signature, maybe_signature
+from kombu.utils.json import dumps
+
+from coordinator.errors import UnsupportedCanvas
+
+KEPT_OPTIONS = frozenset(
+    {
+        "queue",
+        "routing_key",
+        "exchange",
+        "exchange_type",
+        "priority",
+        "time_limit",
+        "soft_time_limit",
+        "expires",
+        "countdown",
+        "headers",
+        "shadow",
+        "compression",
+        "stamped_headers",
+    }
+)
+#: Identity and bookkeeping that Celery leaves on a signature, for which the plan gives its own, and how
+#: to publish, which is the dispatcher's: results and messages are JSON, and confirmed.
+IGNORED_OPTIONS = frozenset(
+    {
+        "task_id",
+        "reply_to",
+        "root_id",
+        "parent_id",
+        "group_id",
+        "group_index",
+        "ignore_result",
+        "add_to_parent",
+        "serializer",
+        "delivery_mode",
+        "producer",
+        "publisher",
+        "connection",
+        "retry",
+        "retry_policy",
+        "replaced_task_nesting",
+        "chord",  # left behind by freeze()
+        "link",  # compiled by itself
+        "link_error",
+    }
+)
+
+
+def signature_of(canvas: Any, path: str) -> Signature:
+    """Return a canvas, or its dict form, as a signature."""
+    try:
+        sig = maybe_signature(canvas)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnsupportedCanvas(f"{path}: expected a Celery signature, got {canvas!r}", path=path) from error
+    if not isinstance(sig, Signature):
+        raise UnsupportedCanvas(
+            f"{path}: expected a Celery signature, got {type(canvas).__name__}", path=path
+        )
+    return sig
+
+
+def options_of(sig: Signature, path: str) -> dict[str, Any]:
+    """Return the options of a signature that a plan keeps.
+
+    Raises:
+        UnsupportedCanvas: an option can't be kept.
+    """
+    kept: dict[str, Any] = {}
+    options = sig.options or {}
+    stamps = set(options.get("stamped_headers") or ())
+    for name, value in options.items():
+        if name in KEPT_OPTIONS or name in stamps:
+            kept[name] = value
+        elif name == "eta" and value is not None:
+            kept["eta_ms"] = _eta_ms(value, path)
+        elif name == "retries" and not value:
+            continue
+        elif name not in IGNORED_OPTIONS and value not in (None, [], {}):
+            raise UnsupportedCanvas(
+                f"{path}: a durable job can't keep the option {name!r} of {sig.task}; take it off",
+                path=path,
+            )
+    return kept
+
+
+def linked(sig: Signature, name: str, path: str) -> tuple[Signature, ...]:
+    """Return the signatures of the option ``link`` or ``link_error``."""
+    found = (sig.options or {}).get(name) or ()
+    if isinstance(found, Mapping):  # one signature, as a dict or by itself
+        found = (found,)
+    return tuple(signature_of(one, f"{path}.{name}[{number}]") for number, one in enumerate(found))
+
+
+def refuse_unless_json(value: Any, task: str, path: str) -> None:
+    """Refuse arguments and options that can't be written as JSON."""
+    try:
+        dumps(value)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedCanvas(
+            f"{path}: the arguments of {task} must be JSON values; {error}", path=path
+        ) from error
+
+
+def _eta_ms(value: Any, path: str) -> int:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if not isinstance(value, datetime):
+        raise UnsupportedCanvas(f"{path}: expected eta to be a datetime, got {value!r}", path=path)
+    return round((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1000)
