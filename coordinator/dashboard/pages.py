@@ -148,5 +148,5 @@ class Steer(JsonHandler):
 class Assets(StaticFileHandler):
     """Our script and style; Flower's own are elsewhere."""
 
-    def initialize(self, path: str = str(STATIC), **options: Any) -> None:
-        super().initialize(path=path, **options)
+    def initialize(self, path: str = str(STATIC), *args: Any, **options: Any) -> None:
+        super().initialize(path, *args, **options)
