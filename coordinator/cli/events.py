@@ -38,9 +38,8 @@ def show_events(session: Session, found: Iterable[Event]) -> None:
         if session.is_json:
             show_json(event, indent=None)
         else:
-            click.echo(
-                "  ".join(filter(None, [clock(event.at_ms), f"{event.event:<11}", event.step, event.detail]))
-            )
+            words = [clock(event.at_ms), f"{event.event:<11}", event.step, event.detail]
+            click.echo("  ".join(filter(None, words)).rstrip())
 
 
 def followed(coordinator: Coordinator, job_id: str) -> Iterator[Event]:

@@ -79,8 +79,11 @@ def resume_command(session: Session, /, **targets: Any) -> int:
 @click.pass_obj
 def retry_command(session: Session, /, from_step: str | None, **targets: Any) -> int:
     """Run failed or cancelled jobs again; what is recorded is kept."""
-    start = {"from_step": from_step} if from_step else {}
-    return steer(session, "retry", lambda job: session.coordinator().retry(job, **start), **targets)
+
+    def change(job: str) -> JobStatus:
+        return session.coordinator().retry(job, from_step=from_step)
+
+    return steer(session, "retry", change, **targets)
 
 
 def steer(
