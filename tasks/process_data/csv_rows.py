@@ -50,18 +50,18 @@ def from_csv(source: Surveyed, text: bytes, found: records.Scan, row: int) -> It
         yield _one_by_one(source, text, found.ends, row)
         return
     # Only the stretch that holds what polars reads otherwise is read slowly.
-    for start, end, taken in _stretches(found.ends):
-        stretch = text[start:end]
-        found_there = records.scan(stretch, source.delimiter, is_last=True)
-        yield from from_csv(source, stretch, found_there, row + taken)
+    for start, end, taken, upto in _stretches(found.ends):
+        stretch, ends = text[start:end], found.ends[taken:upto] - start
+        is_plain = records.is_plain(stretch, ends, source.delimiter)
+        yield from from_csv(source, stretch, records.Scan(ends, len(stretch), is_plain), row + taken)
 
 
-def _stretches(ends: records.Offsets) -> Iterator[tuple[int, int, int]]:
-    """Yield the start and end of stretches of whole records, and how many records lie before each."""
+def _stretches(ends: records.Offsets) -> Iterator[tuple[int, int, int, int]]:
+    """Yield stretches of whole records: where each starts and ends, in bytes and in records."""
     start = taken = 0
     while taken < len(ends):
         upto = max(int(ends.searchsorted(start + STRETCH_BYTES)), taken + 1)
-        yield start, int(ends[upto - 1]), taken
+        yield start, int(ends[upto - 1]), taken, upto
         start, taken = int(ends[upto - 1]), upto
 
 

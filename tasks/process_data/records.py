@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LF, CR, QUOTE = 10, 13, 34
 PIECE_BYTES = 1 << 18
-MOST_ODD_QUOTES = 64  # in one buffer, before all the rest is read record by record
+MOST_ODD_QUOTES = 16  # in one buffer, before all the rest is read record by record
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,22 @@ def delimiters_outside_quotes(buffer: bytes, delimiter: str) -> int:
         is_inside ^= bool(len(quotes) & 1)
         count += 0 if is_inside else int(before[-1])
     return count
+
+
+def is_plain(buffer: bytes, ends: Offsets, delimiter: str) -> bool:
+    """Whether whole records, which end where told, hold no blank line and no odd quote."""
+    import numpy as np
+
+    text = np.frombuffer(buffer, np.uint8)
+    if b'"' in buffer:
+        quotes = np.flatnonzero(text == QUOTE)
+        if _first_odd_quote(text, quotes, ord(delimiter)) is not None:
+            return False
+    starts = np.concatenate([[0], ends[:-1]])
+    first = text[starts]
+    # A blank line is not among the ends, so it stands at the start of the record that follows.
+    is_blank = (first == LF) | ((first == CR) & (text[np.minimum(starts + 1, len(text) - 1)] == LF))
+    return not bool(is_blank.any()) and len(buffer) == int(ends[-1])
 
 
 def delimiters_in_each(buffer: bytes, ends: Offsets, delimiter: str) -> Offsets:
