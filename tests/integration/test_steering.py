@@ -186,7 +186,12 @@ def test_paused_chord_goes_on_where_it_stood_when_resumed(coordinator, start_wor
     gate, runs = tmp_path / "gate", tmp_path / "runs"
     canvas = chord([wait_for_file.s(str(gate)), mark.si("x", str(runs))], mark.si("body", str(runs)))
     job = coordinator.launch(canvas)
-    wait_until(lambda: coordinator.status(job).steps_done == 1, what="one part")
+    wait_until(
+        lambda: (
+            {step.state for step in coordinator.steps(job)[:2]} == {StepState.SUCCEEDED, StepState.RUNNING}
+        ),
+        what="one part recorded and one running",
+    )
     coordinator.pause(job)
     gate.write_text("x")
     wait_until(lambda: coordinator.status(job).steps_done == 2, what="both parts")
