@@ -42,7 +42,7 @@ CODES: dict[type[BaseException], int] = {
 
 # What to do next: {p} is the program as it was called, {job} the job.
 ADVICE: dict[type[BaseException], str] = {
-    errors.JobFailed: "see where: {p} steps {job} --state failed; once mended: {p} retry {job}",
+    errors.JobFailed: "the traceback: {p} status -v {job}\nonce mended: {p} retry {job}",
     errors.JobCancelled: "to go on from what is recorded: {p} retry {job}",
     errors.JobRejected: "the checks: {p} status {job}",
     errors.WaitTimeout: "it goes on; to follow it: {p} watch {job}",
@@ -82,7 +82,7 @@ def report(error: BaseException, session: Session) -> int:
         lines = [
             f"error: {head}",
             *(f"  - {fault}" for fault in faults),
-            *([f"  {advice}"] if advice else []),
+            *(f"  {line}" for line in advice.splitlines()),
         ]
         click.echo("\n".join(lines), err=True)
     return code
@@ -117,8 +117,7 @@ def advice_for(error: BaseException, session: Session) -> str:
     if isinstance(error, errors.JobNotFound) and session.embedded_home:
         return f"looked in {session.embedded_home}; COORDINATOR_HOME names another folder"
     kin = _nearest(error, ADVICE)
-    advice = ADVICE.get(kin, "").format(p=program_name(), job=session.job, kind=session.kind)
-    return " ".join(advice.split())
+    return ADVICE.get(kin, "").format(p=program_name(), job=session.job, kind=session.kind)
 
 
 def _nearest(error: BaseException, table: Mapping[type[BaseException], object]) -> type[BaseException]:

@@ -60,7 +60,7 @@ def common(command: F) -> F:
                 "-v",
                 "--verbose",
                 is_flag=True,
-                help="Say which server is used.",
+                help="Say more: which server is used, tracebacks of steps.",
                 expose_value=False,
                 callback=_keep("verbose"),
             ),

@@ -169,7 +169,9 @@ def _width() -> int:
 
 def _wrapped(line: str, room: int) -> list[str]:
     # Words are not broken: a path or an id must stay fit to be copied.
-    return textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""]
+    if len(line) <= room:
+        return [line]
+    return textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False)
 
 
 def _local(ms: int) -> datetime:

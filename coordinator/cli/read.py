@@ -48,7 +48,8 @@ STEP_COLUMNS = (
 ALERT_COLUMNS = (
     Column("TIME", lambda alert: clock(alert.get("at_ms"))),
     Column("JOB", lambda alert: str(alert.get("job", "")), spare=True),
-    Column("ALERT", lambda alert: str(alert.get("message", "")), folds=True),
+    Column("ALERT", lambda alert: str(alert.get("alert", "")), spare=True),
+    Column("MESSAGE", lambda alert: str(alert.get("message", "")), folds=True),
 )
 
 
@@ -69,12 +70,12 @@ def list_command(session: Session, state: str | None, kind: str | None, limit: i
 @common
 @click.pass_obj
 def status_command(session: Session, job: str) -> None:
-    """Show one job: state, progress, checks, error."""
+    """Show one job: state, progress, checks, error; with -v the traceback too."""
     status = session.coordinator().status(session.find(job))
     if session.is_json:
         show_json(status)
     else:
-        show_status(status)
+        show_status(status, with_traceback=session.verbose)
 
 
 @click.command("result")
@@ -128,7 +129,7 @@ def no_jobs(session: Session, state: str | None, kind: str | None) -> str:
     return f"no jobs like that{where}"
 
 
-def show_status(status: JobStatus) -> None:
+def show_status(status: JobStatus, *, with_traceback: bool = False) -> None:
     """Print one job for a person."""
     error = status.error or {}
     show_fields(
@@ -144,6 +145,7 @@ def show_status(status: JobStatus) -> None:
             ("params", "\n".join(f"{key}: {one_line(value)}" for key, value in status.params.items())),
             ("checks", "\n".join(map(flag_line, status.flags))),
             ("error", error_line(error)),
+            ("traceback", str(error.get("traceback") or "") if with_traceback else ""),
             ("next", next_line(status)),
         ]
     )

@@ -70,6 +70,14 @@ def test_status_shows_error_checks_and_what_next_when_failed(facade, call):
     assert f"retry {JOB}" in out
 
 
+def test_status_shows_the_traceback_when_verbose(facade, call):
+    """Where a step failed in its own code is one flag away, indented as Python wrote it."""
+    error = {"step": "1/0", "type": "ValueError", "message": "no", "traceback": "Traceback:\n  File x"}
+    facade.found = [make_job(State.FAILED, error=error)]
+    assert "File x" not in call("status", JOB).stdout
+    assert "             File x" in call("status", "-v", JOB).stdout
+
+
 def test_status_takes_a_prefix_when_it_is_unique(facade, call):
     """Ids may be shortened."""
     facade.found = [make_job()]
