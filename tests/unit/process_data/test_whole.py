@@ -275,3 +275,22 @@ def test_several_sources_make_one_output_when_their_columns_agree(
     assert result["first_reasons"] == [
         {"source": "b.csv", "row": 2, "reasons": ["expected 2 fields, found 1"]}
     ]
+
+
+def test_sources_are_read_through_fsspec_when_they_are_urls(tmp_path: Path) -> None:
+    """Any fsspec URL works, globs, packed files and Parquet too."""
+    import fsspec
+    import polars as pl
+
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/shop/a.csv", b"x,y\n1,2\n3\n")
+    store.pipe_file("/shop/b.csv.gz", gzip.compress(b"x,y\n5,6\n"))
+    parquet = io.BytesIO()
+    pl.DataFrame({"x": ["7"], "y": ["8"]}).write_parquet(parquet)
+    store.pipe_file("/shop/c.parquet", parquet.getvalue())
+    result = run_whole("memory://shop/*", {}, tmp_path / "out", partition_bytes=4)
+    assert valid_rows(tmp_path / "out") == [("1", "2"), ("5", "6"), ("7", "8")]
+    assert result["first_reasons"] == [
+        {"source": "a.csv", "row": 2, "reasons": ["expected 2 fields, found 1"]}
+    ]
+    store.rm("/shop", recursive=True)
