@@ -111,13 +111,15 @@ class TaskDispatcher:
         self, job: str, step: PlannedStep, retries: int
     ) -> tuple[str, dict[str, Any], dict[str, Any]]:
         options = self.routed(step)
-        header = {
+        header: dict[str, Any] = {
             "job": job,
             "key": step.key,
             "take": step.after if step.takes else "",
             "follow": step.follow,
             "phase": step.phase,
         }
+        if step.errbacks:
+            header["errbacks"] = step.errbacks
         headers = {**options.pop("headers", {}), HEADER: header}
         names = (*_MESSAGE_OPTIONS, *options.get("stamped_headers", ()))
         message = {
@@ -217,8 +219,12 @@ class _Line:
             raise self._fault
 
     def close(self) -> None:
-        if self.pid == os.getpid():
-            self._connection.release()
+        if self.pid != os.getpid():
+            return
+        if self._is_amqp and self._unconfirmed and self._connection.connection:
+            # A broker that is blocked or gone never answers a polite close.
+            self._connection.connection.collect()
+        self._connection.release()
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
         if multiple:

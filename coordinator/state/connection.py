@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, NoScriptError, RedisError
+from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, RedisError
 from redis.retry import Retry
 
 from coordinator.errors import StateUnreachable
@@ -60,6 +60,11 @@ class reaching:  # noqa: N801 - a context manager, read as a word
         if isinstance(error, AuthenticationError):
             raise StateUnreachable(
                 f"Redis at {redacted(self.url)} refused the password; check user and password in REDIS_URL"
+            ) from error
+        if isinstance(error, OutOfMemoryError):
+            raise StateUnreachable(
+                f"Redis at {redacted(self.url)} is out of memory and refuses writes; raise its maxmemory, "
+                "or keep finished jobs for less long (COORDINATOR_RETENTION_S)"
             ) from error
         if isinstance(error, RedisError) and not isinstance(error, NoScriptError):  # reloads
             raise StateUnreachable(
