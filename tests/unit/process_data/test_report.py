@@ -24,9 +24,8 @@ class Links(HTMLParser):
 
 def test_report_shows_the_dirt_of_the_shipped_data_when_run(tmp_path: Path) -> None:
     """The shipped rules find the dirt that data/README.md tells of, and the report is self-contained."""
-    result = run_whole(
-        str(DATA / "birdstrikes.csv"), str(DATA / "birdstrikes.rules.toml"), tmp_path / "out", partition_bytes=200_000
-    )  # fmt: skip
+    source, rules = str(DATA / "birdstrikes.csv"), str(DATA / "birdstrikes.rules.toml")
+    result = run_whole(source, rules, tmp_path / "out", partition_bytes=200_000)
     assert (result["rows"], result["valid"], result["quarantined"]) == (10_000, 8851, 1149)
     assert result["rules"] == {
         "Aircraft Make Model.pattern": 15,
