@@ -116,7 +116,7 @@ class JobPage(JobHandler):
     @authenticated
     async def get(self, job: str) -> None:
         shown = await self.off_the_loop(view.job_view, self.coordinator, job)
-        self.show("job.html", job=shown["job"], first=json.dumps(shown).replace("</", "<\\/"))
+        self.show("job.html", job=shown["job"], first=json.dumps(shown).replace("<", "\\u003c"))
 
 
 class JobLive(JsonHandler):

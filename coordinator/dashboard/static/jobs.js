@@ -15,6 +15,7 @@
     let starts = [""];  // the cursor of each page up to this one
     let next = "";
     let asked = 0;
+    let took = 0;  // how long the last look took: what is costly is looked at less often
 
     function address(cursor) {
         const query = new URLSearchParams({limit: ROWS, cursor: cursor, ...filter});
@@ -32,14 +33,16 @@
             if (!cursor || jobs.length >= ROWS || mine !== asked) {
                 return Object.assign(answer, {jobs: jobs});
             }
+            show(jobs, answer.now_ms, "Searching…");
             Batuta.setLive(true, "Searching…");
         }
     }
 
     async function look() {
-        const mine = asked;
+        const mine = asked, began = Date.now();
         const answer = await page(mine);
         if (mine !== asked) { return; }
+        took = Date.now() - began;
         next = answer.next;
         show(answer.jobs, answer.now_ms);
         const total = Batuta.count(answer.counts.jobs) + (answer.counts.jobs === 1 ? " job" : " jobs");
@@ -50,10 +53,10 @@
         Batuta.setLive(true, starts.length === 1 ? "Live" : "Page " + starts.length);
     }
 
-    function show(jobs, now) {
+    function show(jobs, now, none) {
         const rows = jobs.map(job => row(job, now));
         if (!rows.length) {
-            const line = Batuta.element("tr"), cell = Batuta.element("td", "empty-table-message", nothing());
+            const line = Batuta.element("tr"), cell = Batuta.element("td", "empty-table-message", none || nothing());
             cell.colSpan = 6;
             line.appendChild(cell);
             rows.push(line);
@@ -112,7 +115,7 @@
         return box;
     }
 
-    const again = Batuta.follow(look, () => CALM_MS);
+    const again = Batuta.follow(look, () => Math.max(CALM_MS, 10 * took));
 
     function start() {
         asked += 1;
