@@ -22,6 +22,7 @@ from typing import Any
 from celery import bootsteps
 from celery.worker import state as worker_state
 
+from coordinator.alerting import Alerting
 from coordinator.attempt import owner_of
 from coordinator.errors import BatutaError, JobNotFound
 from coordinator.parts import Parts
@@ -48,6 +49,7 @@ class Reconciler:
         self._state = parts.state
         self._owner = owner_of(hostname)
         self._watermark = Watermark(parts)
+        self._alerting = Alerting(parts)
         self._instance = ""  # id of the Redis that was seen last
         self._stopped: dict[str, float] = {}  # running steps that should not run, since when (s)
         self._looks: dict[str, tuple[float, float]] = {}  # job -> (next look, monotonic; back-off, s)
@@ -64,6 +66,7 @@ class Reconciler:
                 self.take_back_leases(shard)
                 self.send_left_entries(shard)
                 self.look_at_quiet_jobs(shard)
+            self._alerting.tick()
 
     def renew_running(self) -> None:
         """Lengthen the leases of the steps that this worker has been running for a while.

@@ -14,6 +14,7 @@ leases   zset    ``job|step`` by the time the lease ends (ms)
 timers   zset    ``job|step`` by the time a retry is due, ``job|!deadline`` (ms)
 outbox   zset    ``job|trigger`` by the time it was noted (ms): recorded, not known to be sent
 alerts   stream  alerts of the shard, about 1,000 kept
+stalled  zset    jobs that were said to stand still, by the last progress (ms) that they had made
 ======== ======= ==============================================================
 
 A job's own keys: ``m`` hash, what the job is; ``p`` string, the plan; ``r``

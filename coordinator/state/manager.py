@@ -16,11 +16,12 @@ from kombu.utils.json import dumps
 from coordinator.downstream import forgetting
 from coordinator.errors import IllegalTransition, JobNotFound
 from coordinator.plan import Plan
-from coordinator.state.steps import Steps, flags_json
+from coordinator.state.standstills import Standstills
+from coordinator.state.steps import flags_json
 from coordinator.states import Flag, State
 
 
-class StateManager(Steps):
+class StateManager(Standstills):
     """Flags, state and results of jobs, in Redis. Safe to share between threads."""
 
     def submit(
