@@ -27,6 +27,7 @@ _STATES = {
     "failed": states.FAILURE,
     "running": states.STARTED,
     "pending": states.PENDING,
+    "lost": states.REVOKED,
 }
 
 
@@ -37,6 +38,8 @@ class JournalBackend(RedisBackend):
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
     ) -> Any:
         """Leave steps' results to the journal; fail those of which only Celery knows that they failed."""
+        if not isinstance(task_id, str):  # of a malformed message: there is nobody to tell
+            return result
         step = self._step(task_id)
         if step is None:
             return super().store_result(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
 from celery import Task
-from celery.exceptions import InvalidTaskError, MaxRetriesExceededError, Retry, WorkerLostError
+from celery.exceptions import MaxRetriesExceededError, Retry, WorkerLostError
 from celery.utils.log import get_task_logger
 from celery.utils.time import timezone
 from celery.worker.request import Request
@@ -31,14 +31,7 @@ logger = get_task_logger(__name__)
 
 
 class StepRequest(Request):
-    """The worker's parent's half: refuses malformed messages, and gives the lease of a lost child back."""
-
-    def __init__(self, message: Any, **kwargs: Any) -> None:
-        try:
-            super().__init__(message, **kwargs)
-            _check_message(self)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:  # these would end the worker
-            raise InvalidTaskError(f"malformed message: {error!r}") from error
+    """The worker's parent's half: gives the lease of a lost child back before the message is requeued."""
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         exc = exc_info.exception
@@ -61,6 +54,7 @@ class Step(Task):
 
     abstract = True
     Request = "coordinator.step:StepRequest"
+    Strategy = "coordinator.strategy:checked"
     acks_late = True  # a killed worker must redeliver
     reject_on_worker_lost = True
     acks_on_failure_or_timeout = True
@@ -145,26 +139,6 @@ class Step(Task):
     def record(self, attempt: Attempt, value: Any) -> list[str]:
         """Record the value of an attempt that succeeded; the gate does it its own way."""
         return attempt.finish(value)
-
-
-def _check_message(request: Request) -> None:
-    """Raise where a message's headers can't be what Celery or a dispatcher wrote."""
-    if not isinstance(request.id, str):
-        raise ValueError(f"expected a text as id, got {request.id!r}")
-    if not all(limit is None or isinstance(limit, int | float) for limit in request.time_limits):
-        raise ValueError(f"expected numbers as time limits, got {request.time_limits!r}")
-    header = request.request_dict.get(HEADER)
-    if header is None:
-        return
-    if not all(isinstance(header[name], str) for name in ("job", "key", "take", "phase")):
-        raise ValueError(f"expected texts in the header, got {header!r}")
-    for what, *_rest in header["follow"]:
-        if len(_rest) != _FOLLOW_LENGTHS.get(what, len(_rest)):
-            raise ValueError(f"expected what follows, got {header['follow']!r}")
-
-
-#: What stands behind each word that says what follows a step: see ``plan.PlannedStep.follow``.
-_FOLLOW_LENGTHS = {"join": 2, "up": 1, "next": 1, "end": 0}
 
 
 def _header(request: Any) -> dict[str, Any] | None:
