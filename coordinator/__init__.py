@@ -6,19 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coordinator.canvas import each
+    from coordinator.canvas import each, race
     from coordinator.coordinator import Coordinator
     from coordinator.registry import job
     from coordinator.settings import Settings
 
 __version__ = "0.1.0"
-__all__ = ["Coordinator", "Settings", "each", "job"]
+__all__ = ["Coordinator", "Settings", "each", "job", "race"]
 
 _HOMES = {
     "Coordinator": "coordinator.coordinator",
     "Settings": "coordinator.settings",
     "each": "coordinator.canvas",
     "job": "coordinator.registry",
+    "race": "coordinator.canvas",
 }
 
 

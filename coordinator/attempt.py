@@ -54,7 +54,13 @@ class Attempt:
         self.job: str = header["job"]
         self.take: str = header["take"]
         follow: Follow = tuple(tuple(part) for part in header["follow"])
-        self.step = PlannedStep(header["key"], task.name, follow=follow, phase=header["phase"])
+        self.step = PlannedStep(
+            header["key"],
+            task.name,
+            follow=follow,
+            phase=header["phase"],
+            errbacks=tuple(header.get("errbacks", ())),
+        )
         self.number = 0
         self.started_ms = 0
         self._started = 0.0
@@ -194,7 +200,9 @@ class Attempt:
         key = self.step.key
         end: Follow = (("up", key), *self.step.follow)
         try:
-            plan = compile_canvas(canvas, prefix=f"{key}/", end=end, phase=self.step.phase)
+            plan = compile_canvas(
+                canvas, prefix=f"{key}/", end=end, phase=self.step.phase, errbacks=self.step.errbacks
+            )
         except BatutaError as error:
             self._fail(error)
             raise
@@ -245,6 +253,7 @@ class Attempt:
         fail = functools.partial(self.state.fail, attempt=self.number, alert=alert)
         verdict = self._patiently(fail, self.job, self.step.key, document)
         if verdict == "failed":
+            self._send([f"={key}" for key in self.step.errbacks])
             self.task.parts.notifier.log(f"job {self.job} failed: {document['message']}", job=self.job)
 
 

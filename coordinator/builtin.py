@@ -1,4 +1,4 @@
-"""The Celery tasks that Batuta itself runs: the gate, ``each``, and the probe.
+"""The Celery tasks that Batuta itself runs: the gate, ``each``, the probe, and error callbacks.
 
 Owns their bodies and their registration. Invariant: they are steps like any
 other, so they survive what any step survives.
@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import Celery, Signature, group
 
+from coordinator import errback
 from coordinator.alerting import delivery
 from coordinator.attempt import Attempt
 from coordinator.errors import BatutaError
@@ -59,6 +60,8 @@ def register(app: Celery) -> None:
             return []
         signature = Signature.from_dict(step)
         return self.replace(group(signature.clone((item,)) for item in items))  # type: ignore[no-any-return]
+
+    errback.register(app)
 
     @app.task(name=PROBE, bind=True, shared=False, ignore_result=True)
     def probe(self: Step, queue: str, sent_ms: int) -> None:

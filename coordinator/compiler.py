@@ -183,7 +183,7 @@ def _race(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | Non
     branches = sig.kwargs["of"]
     for number, branch in enumerate(branches):
         where, rests, first = f"{path}.race[{number}]", len(draft.rest), len(draft.steps)
-        each = replace(_given(inner, sig), links=(), lane=(race, len(branches), first, number))
+        each = replace(_given(inner, sig), links=(), lane=(race, number))
         out = _compile(draft, signature_of(branch, where), each, where, number)
         if len(draft.steps) == first:
             raise UnsupportedCanvas(f"{where}: expected at least one task to race, found none", path=where)

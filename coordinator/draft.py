@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kombu.utils.json import dumps
+
 from coordinator.plan import NEVER, PHASE_ERRBACK, Follow, Plan, PlannedStep, Shape, has_leaves, leaves
 
 ERRBACK = "coordinator.errback"
@@ -85,7 +87,8 @@ class Draft:
                     name, ERRBACK, kwargs={"errback": sig}, after=NEVER, options=options, phase=PHASE_ERRBACK
                 )
             )
-        return Plan(tuple(steps), self.joins, result, self.prefix, tuple(self.rest))
+        races = {race: [(lane.first, lane.end - 1) for lane in lanes] for race, lanes in self.races.items()}
+        return Plan(tuple(steps), self.joins, result, self.prefix, races, tuple(self.rest))
 
 
 class _Followed:
@@ -114,6 +117,6 @@ class _Followed:
         if trigger in self._wins:
             race, lane = self._wins[trigger]
             whole = self._draft.races[race]
-            win = ("win", race, lane.first, lane.end, whole[0].first, whole[-1].end, lane.value)
+            win = ("win", race, lane.first, lane.end, whole[0].first, whole[-1].end, dumps(lane.value))
             follow = (*follow, win, *self._after_key(race))
         return follow + self._end if trigger == self._last else follow

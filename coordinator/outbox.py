@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from coordinator.dispatcher import SEND_AT_ONCE, TaskDispatcher
 from coordinator.errors import JobNotFound
-from coordinator.plan import Plan, PlannedStep, prefix_of
+from coordinator.plan import DELAYS, Plan, PlannedStep, prefix_of
 from coordinator.state import StateManager
 
 #: The trigger that names whatever is ready and not recorded.
@@ -51,6 +51,8 @@ class Outbox:
         return self._open_steps(job, FRONTIER, self._state.plan(job))
 
     def _deliver(self, job: str, trigger: str, steps: Sequence[PlannedStep]) -> int:
+        if not trigger.startswith("="):
+            steps = self._due_now(job, steps)
         retries = self._state.retries(job) if trigger.startswith("=") or trigger == FRONTIER else {}
         for start in range(0, len(steps), SEND_AT_ONCE):
             if start:
@@ -58,6 +60,14 @@ class Outbox:
             self._dispatcher.send(job, steps[start : start + SEND_AT_ONCE], retries)
         self._state.sent(job, [trigger])
         return len(steps)
+
+    def _due_now(self, job: str, steps: Sequence[PlannedStep]) -> Sequence[PlannedStep]:
+        """Set the timers of the steps that are to run later, and return the others."""
+        later = [step for step in steps if _is_later(step)]
+        if not later:
+            return steps
+        due = self._state.postpone(job, later)
+        return [step for step in steps if step.key in due or not _is_later(step)]
 
     def _open_steps(self, job: str, trigger: str, plan: Plan) -> list[PlannedStep]:
         recorded = self._state.recorded(job)
@@ -70,4 +80,9 @@ class Outbox:
         else:
             fragments = {}
             steps = plan.sent_by(trigger)
+        busy |= self._state.waiting(job, [step.key for step in steps if _is_later(step)])
         return [s for s in steps if s.key not in recorded and s.key not in busy and s.key not in fragments]
+
+
+def _is_later(step: PlannedStep) -> bool:
+    return any((step.options or {}).get(name) for name in DELAYS)

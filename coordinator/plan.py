@@ -15,8 +15,8 @@ with "5/".
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -49,7 +49,7 @@ class PlannedStep:
     index: int | None = None  # its place in a header, for its id
     phase: str = PHASE_WORK
     errbacks: tuple[str, ...] = ()  # keys of the steps to send when the job fails here
-    lane: tuple[Any, ...] = ()  # in a race: its key, its number of lanes, this lane's first key and end
+    lane: tuple[Any, ...] = ()  # in a race: its key, and the number of the step's lane
 
     @property
     def label(self) -> str:
@@ -66,6 +66,7 @@ class Plan:
     joins: Mapping[str, Shape]  # join key -> shape of the list it makes
     result: Shape  # where the value of the whole comes from
     prefix: str = ""  # "" for a job's own plan, "5/" for that of step 5
+    races: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)  # lanes: first and last step
     rest: tuple[Shape, ...] = ()  # what must be recorded too before the whole is: what was linked
 
     @cached_property
@@ -94,6 +95,22 @@ class Plan:
     def size(self) -> int:
         """The number of steps that a job which succeeds has recorded."""
         return sum(1 for step in self.steps if step.phase != PHASE_ERRBACK)
+
+    @property
+    def errbacks(self) -> list[str]:
+        """The keys of the error callbacks of the whole: those that every step has."""
+        found = [step.errbacks for step in self.steps if step.phase == PHASE_WORK]
+        return [key for key in found[0] if all(key in keys for keys in found)] if found else []
+
+    def lanes_of(self, step: PlannedStep) -> list[list[Any]]:
+        """Return the lanes that a step races in: race, number of lanes, its number, first and last step."""
+        found: list[list[Any]] = []
+        lane = step.lane
+        while lane:
+            race, number = lane
+            found.append([race, len(self.races[race]), number, *self.races[race][number]])
+            lane = self.by_key[race].lane
+        return found
 
     def is_ready(self, trigger: str | None, recorded: Collection[str]) -> bool:
         """Whether what ``trigger`` names has come about, given the keys that are recorded."""
@@ -132,6 +149,7 @@ class Plan:
             "prefix": self.prefix,
             "joins": dict(self.joins),
             "result": self.result,
+            "races": self.races,
             "rest": self.rest,
             "steps": [_packed(step) for step in self.steps],
         }
@@ -146,6 +164,7 @@ class Plan:
             joins=document["joins"],
             result=document["result"],
             prefix=document["prefix"],
+            races=document.get("races", {}),
             rest=tuple(document.get("rest", ())),
         )
 

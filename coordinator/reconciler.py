@@ -33,7 +33,11 @@ from coordinator.watermark import Watermark
 logger = logging.getLogger(__name__)
 
 #: A step that has run for longer has its lease renewed at each tick.
-RENEWED_AFTER_S = 1.0
+RENEWED_AFTER_S = 0.5
+#: From the end of a race to the end of a loser's process.
+RACE_GRACE_S = 0.3
+#: The pool looks for lost children every few seconds: until then their steps seem to run.
+ENDED_AGAIN_AFTER_S = 10.0
 #: Looked at in one tick, in each shard.
 AT_ONCE = 200
 #: A quiet job is looked at again after twice the time, up to this.
@@ -51,7 +55,7 @@ class Reconciler:
         self._watermark = Watermark(parts)
         self._alerting = Alerting(parts)
         self._instance = ""  # id of the Redis that was seen last
-        self._stopped: dict[str, float] = {}  # running steps that should not run, since when (s)
+        self._stopped: dict[str, float] = {}  # running steps that should not run, till when (s)
         self._looks: dict[str, tuple[float, float]] = {}  # job -> (next look, monotonic; back-off, s)
 
     def tick(self) -> None:
@@ -68,6 +72,11 @@ class Reconciler:
                 self.look_at_quiet_jobs(shard)
             self._alerting.tick()
 
+    def pause_s(self) -> float:
+        """Return how long to wait for the next round: less where a step is about to be ended."""
+        ends = min(self._stopped.values(), default=float("inf"))
+        return min(self._settings.tick_s, max(0.05, ends - time.time()))
+
     def renew_running(self) -> None:
         """Lengthen the leases of the steps that this worker has been running for a while.
 
@@ -80,16 +89,18 @@ class Reconciler:
             if step and request.time_start and now - request.time_start > RENEWED_AFTER_S:
                 verdict, state = self._state.renew(*step, self._owner)
                 if verdict == "lost" or state in ("cancelled", "gone"):
-                    self._stopped.setdefault(task_id, now)
-        self._stopped = {task_id: since for task_id, since in self._stopped.items() if task_id in running}
-        for task_id, since in self._stopped.items():
-            if now - since > self._settings.grace_s:
+                    grace_s = self._settings.grace_s if state != "lost" else RACE_GRACE_S
+                    self._stopped.setdefault(task_id, now + grace_s)
+        self._stopped = {task_id: ends for task_id, ends in self._stopped.items() if task_id in running}
+        for task_id, ends in self._stopped.items():
+            if now > ends:
                 self._end(running[task_id])
+                self._stopped[task_id] = now + ENDED_AGAIN_AFTER_S
 
     def _end(self, request: Any) -> None:
         """Kill the child that runs a stopped step; pools without children let it run on."""
         if request.worker_pid and request.worker_pid != os.getpid():
-            logger.warning("step-ended: %s did not stop within %g s", request.id, self._settings.grace_s)
+            logger.warning("step-ended: %s went on though it was told to stop", request.id)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(request.worker_pid, signal.SIGKILL)
 
@@ -189,7 +200,7 @@ class ReconcilerStep(bootsteps.StartStopStep):
 
     def _run(self, parts: Parts, hostname: str) -> None:
         reconciler = Reconciler(parts, hostname)
-        while not self._ending.wait(parts.settings.tick_s):
+        while not self._ending.wait(reconciler.pause_s()):
             try:
                 reconciler.tick()
             except BatutaError as error:

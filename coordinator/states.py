@@ -61,6 +61,7 @@ class StepState(enum.StrEnum):
     EXPANDED = "expanded"  # it put a canvas in its place, which runs
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    LOST = "lost"  # another canvas won the race that it was in
 
 
 @dataclass(frozen=True, slots=True)

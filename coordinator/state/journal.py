@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,9 @@ PLAN_CACHE_SIZE = 64
 READ_AT_ONCE = 1000
 #: The record of a step whose canvas, put in its place, has ended: its value is that canvas' value.
 EXPANDED = "@"
+#: Of a step whose race another lane has won; of one whose own lane has failed; of a race that was won, with
+#: the shape of its value behind.
+LOST, OUT, WON = "!", "-", ">"
 #: value, attempt, started (ms), runtime (ms), worker; a sixth part says that the value lies apart.
 RECORD_LENGTH = 5
 
@@ -133,12 +136,53 @@ class Journal:
         """Return the keys of the steps that are recorded."""
         return {key.decode() for key in self.client.hkeys(self._key(job, "r"))}
 
-    def recorded_attempts(self, job: str) -> dict[str, int]:
-        """Return the attempt that recorded each recorded step, by key."""
+    def recorded_attempts(self, job: str) -> dict[str, int | None]:
+        """Return the attempt that recorded each recorded step, by key; None where its lane failed."""
         records = self.client.hgetall(self._key(job, "r"))
         return {
-            key.decode(): 0 if text == EXPANDED.encode() else loads(text)[1] for key, text in records.items()
+            key.decode(): loads(text)[1] if text[:1] == b"[" else None if text == OUT.encode() else 0
+            for key, text in records.items()
         }
+
+    def is_lost(self, job: str, key: str) -> bool:
+        """Whether a step, or one in whose place it stands, is out of its race."""
+        parts = key.split("/")
+        within = ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
+        found = self.client.hmget(self._key(job, "r"), within)
+        return any(text in (LOST.encode(), OUT.encode()) for text in found)
+
+    def around(self, job: str, key: str) -> tuple[list[list[Any]], list[str]]:
+        """Return the lanes that a step races in, innermost first, and the triggers of its error callbacks.
+
+        A lane is its race's key, the number of lanes, its own number, its first step and its last.
+        """
+        lanes: list[list[Any]] = []
+        errbacks: list[str] = []
+        try:
+            while key:
+                plan = self.plan(job, prefix_of(key))
+                step = plan.by_key.get(key)
+                if step is not None:
+                    errbacks = errbacks or [f"={name}" for name in step.errbacks]
+                    lanes += plan.lanes_of(step)
+                key = prefix_of(key)[:-1]
+        except JobNotFound:  # its plan is kept no longer
+            pass
+        return lanes, errbacks
+
+    def errbacks(self, job: str) -> list[str]:
+        """Return the triggers of the error callbacks of a job's whole canvas."""
+        try:
+            return [f"={name}" for name in self.plan(job).errbacks]
+        except JobNotFound:
+            return []
+
+    def waiting(self, job: str, keys: Sequence[str]) -> set[str]:
+        """Return which of the steps wait for a timer."""
+        if not keys:
+            return set()
+        due = self.client.zmscore(self.keys.named(job, "timers")[0], [f"{job}|{key}" for key in keys])
+        return {key for key, score in zip(keys, due, strict=True) if score is not None}
 
     def retries(self, job: str) -> dict[str, int]:
         """Return how often each unfinished step was retried, by key."""
@@ -171,11 +215,13 @@ class Journal:
 
     def outcome(self, job: str, key: str) -> tuple[str, str | None]:
         """Return a step's outcome for Celery: ``succeeded`` with its record, ``failed`` with its error,
-        ``running`` (also while what it recorded is still to be followed up) or ``pending``."""
+        ``running`` (also while what it recorded is still to be followed up), ``pending`` or ``lost``."""
         pipe = self.client.pipeline(transaction=True)
         for letter in "rxa":
             pipe.hget(self._key(job, letter), key)
         record, error, attempt = pipe.execute()
+        if record in (LOST.encode(), OUT.encode()):
+            return ("failed", error.decode()) if error is not None else ("lost", None)
         if record is not None:
             return ("running" if self._has_outbox(job, key) else "succeeded"), record.decode()
         if error is not None:
@@ -205,8 +251,14 @@ class Journal:
         """Return the value that a record holds or points to."""
         if text is None:
             raise JobNotFound(f"job {job} has no result of step {key} any more", job=job)
-        if text in (EXPANDED, EXPANDED.encode()):
+        if isinstance(text, bytes):
+            text = text.decode()
+        if text == EXPANDED:
             return self.value(job, self.plan(job, f"{key}/").result)
+        if text.startswith(WON):
+            return self.value(job, loads(text[1:]))
+        if text in (LOST, OUT):
+            raise JobNotFound(f"job {job} has no result of step {key}: it lost its race", job=job)
         record = loads(text)
         return blobs.fetch(record[0]) if len(record) > RECORD_LENGTH else record[0]
 

@@ -86,9 +86,10 @@ class StateManager(Standstills):
             self.state(job)
             attempts = self.recorded_attempts(job)
             plan, fragments = self.plan(job), self.fragments(job)
-            goes = forgetting(key, plan, fragments, attempts)
+            recorded = {step: number for step, number in attempts.items() if number is not None}
+            goes = forgetting(key, plan, fragments, recorded)
             document = {
-                "records": {step: attempts[step] for step in goes.records},
+                "records": {step: recorded[step] for step in goes.records},
                 "fragments": sorted(goes.fragments),
                 "counts": goes.counts,
                 "steps": sum(len(fragments[step].steps) for step in goes.fragments),
@@ -106,7 +107,11 @@ class StateManager(Standstills):
             {"step": "", "task": "", "type": "DeadlineExceeded", "message": message, "traceback": ""}
         )
         keys = self.keys.named(job, "m e active outbox alerts p r x g f a b")
-        answer = self._run("deadline", keys, [job, error, message, self._retention_s, self.keys.channel(job)])
+        answer = self._run(
+            "deadline",
+            keys,
+            [job, error, message, self._retention_s, self.keys.channel(job), dumps(self.errbacks(job))],
+        )
         return bool(answer[0] == "failed")
 
     def update_status(self, job: str, status: str) -> None:

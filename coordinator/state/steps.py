@@ -8,7 +8,7 @@ that come back mean stands in the scripts.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -112,11 +112,12 @@ class Steps(Views):
         alert: str = "failed",
     ) -> str:
         """Fail a step for good, by its attempt or as the live attempt of a worker: see ``lua/fail.lua``."""
+        lanes, errbacks = self.around(job, key)
         message = f"{error['step']}: {error['type']}: {error['message']}"
         return str(
             self._run(
                 "fail",
-                self.keys.named(job, "m r a x e p f g b leases active timers alerts"),
+                self.keys.named(job, "m r a x e p f g b leases active timers alerts outbox"),
                 [
                     job,
                     key,
@@ -127,9 +128,20 @@ class Steps(Views):
                     alert,
                     self._retention_s,
                     self.keys.channel(job),
+                    dumps(lanes),
+                    dumps(errbacks),
                 ],
             )[0]
         )
+
+    def postpone(self, job: str, steps: Sequence[PlannedStep]) -> set[str]:
+        """Set the timers of steps that are to run later; returns the keys whose time has come."""
+        args: list[Any] = []
+        for step in steps:
+            options = step.options or {}
+            delay_ms = round(float(options.get("countdown") or 0) * 1000)
+            args += [step.key, *(("at", options["eta_ms"]) if "eta_ms" in options else ("in", delay_ms))]
+        return set(self._run("postpone", self.keys.named(job, "r a timers"), [job, *args]))
 
     def defer(self, job: str, key: str, attempt: int, delay_ms: int, message: str) -> str:
         """Give the lease back and set a timer: see ``lua/defer.lua``."""
@@ -142,7 +154,7 @@ class Steps(Views):
 
     def renew(self, job: str, key: str, owner: str) -> list[str]:
         """Lengthen a running step's lease; returns ``[renewed|lost, state of the job]``."""
-        return self._run("renew", self.keys.named(job, "m a leases"), [job, key, owner, self._lease_ms])
+        return self._run("renew", self.keys.named(job, "m a leases r"), [job, key, owner, self._lease_ms])
 
     # -- the outbox ---------------------------------------------------------
 

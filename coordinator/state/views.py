@@ -12,7 +12,7 @@ from typing import Any
 from kombu.utils.json import loads
 
 from coordinator.plan import Plan, PlannedStep
-from coordinator.state.journal import EXPANDED, RECORD_LENGTH
+from coordinator.state.journal import EXPANDED, LOST, OUT, RECORD_LENGTH, WON
 from coordinator.state.keys import SHARDS, step_id
 from coordinator.state.overview import Cursor, Overview, status_of
 from coordinator.states import Event, JobStatus, StepState, StepStatus
@@ -99,9 +99,11 @@ class Views(Overview):
     ) -> StepStatus:
         head = (step_id(job, step.key, step.label), step.key, step.task)
         record = hashes["r"].get(step.key)
-        if record == EXPANDED:
+        if record == EXPANDED or (record or "").startswith(WON):
             return StepStatus(*head, StepState.SUCCEEDED)
-        if record is not None:
+        if record in (LOST, OUT) and step.key not in hashes["x"]:
+            return StepStatus(*head, StepState.LOST)
+        if record is not None and record.startswith("["):
             _, attempt, started, runtime, worker = loads(record)[:RECORD_LENGTH]
             return StepStatus(*head, StepState.SUCCEEDED, attempt, worker, started, runtime)
         attempt, _, retries, token, started, live = loads(hashes["a"].get(step.key, '[0,0,0,"",null,0]'))

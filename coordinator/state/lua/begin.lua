@@ -11,6 +11,7 @@ local member = job .. '|' .. step
 local meta = redis.call('HMGET', KEYS[1], 'state', 'receipt', 'epoch')
 local state = meta[1]
 if not state then return {'gone'} end
+if is_lost(KEYS[2], step) then return {'stopped', 'lost'} end
 if redis.call('HEXISTS', KEYS[2], step) == 1 then
   local answer = {'recorded'}
   for i = 9, #ARGV do
@@ -21,6 +22,8 @@ end
 if redis.call('HEXISTS', KEYS[4], step) == 1 then return {'expanded'} end
 if ARGV[6] == 'check' then
   if state ~= 'received' then return {'stopped', state} end
+elseif ARGV[6] == 'errback' then
+  if state ~= 'failed' then return {'stopped', state} end
 elseif state ~= 'processing' or not meta[2] then
   return {'stopped', state}
 end

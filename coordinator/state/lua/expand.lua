@@ -4,6 +4,7 @@
 -- Returns: 'expanded' | 'already' | 'fenced'
 -- Invariant: the first plan wins; the step is recorded when its canvas is.
 local job, step = ARGV[1], ARGV[2]
+if is_lost(KEYS[2], step) then return 'fenced' end
 if redis.call('HEXISTS', KEYS[2], step) == 1 or redis.call('HEXISTS', KEYS[4], step) == 1 then return 'already' end
 local a = read_attempt(KEYS[3], step)
 if not a or a.live ~= 1 or a.attempt ~= tonumber(ARGV[3]) then return 'fenced' end

@@ -1,14 +1,17 @@
 -- Record that a step failed for good, and fail its job, once.
 -- KEYS: 1 m (hash), 2 r (hash), 3 a (hash), 4 x (hash), 5 e (stream), 6 p (string), 7 f (hash),
---       8 g (hash), 9 b (hash), 10 leases (zset), 11 active (zset), 12 timers (zset), 13 alerts (stream)
+--       8 g (hash), 9 b (hash), 10 leases (zset), 11 active (zset), 12 timers (zset), 13 alerts (stream), 14 outbox (zset)
 -- ARGV: 1 job, 2 step, 3 attempt, or '' with 4, 4 owner: fails the live attempt of that worker, 5 error (JSON),
---       6 message, 7 alert's kind, 8 retention (s), 9 channel
--- Returns: 'failed' (the job failed now) | 'noted' (it had ended before) | 'already' | 'fenced' | 'gone'
+--       6 message, 7 alert's kind, 8 retention (s), 9 channel, 10 lanes that the step is in, innermost first
+--       (JSON: race, number of its lanes, number of this one, first step, last step), 11 triggers of the error
+--       callbacks (JSON)
+-- Returns: 'failed' (the job failed now) | 'out' (a lane of a race failed, others are left) |
+--          'noted' (the job had ended before) | 'already' | 'fenced' | 'gone'
 -- Invariant: one alert a job's failure; a recorded step can't fail.
 local job, step = ARGV[1], ARGV[2]
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'gone' end
-if redis.call('HEXISTS', KEYS[2], step) == 1 then return 'already' end
+if is_lost(KEYS[2], step) or redis.call('HEXISTS', KEYS[2], step) == 1 then return 'already' end
 local a = read_attempt(KEYS[3], step)
 if ARGV[3] ~= '' then
   if not a or a.attempt ~= tonumber(ARGV[3]) then return 'fenced' end
@@ -22,6 +25,24 @@ redis.call('ZREM', KEYS[10], job .. '|' .. step)
 redis.call('HSET', KEYS[4], step, ARGV[5])
 note(KEYS[5], 'step-failed', step, ARGV[6])
 if state ~= 'received' and state ~= 'processing' and state ~= 'paused' then return 'noted' end
+for _, lane in ipairs(cjson.decode(ARGV[10])) do
+  local field = 'race:' .. lane[1]
+  if redis.call('HSETNX', KEYS[9], field .. ':' .. lane[3], cjson.encode({lane[4], lane[5]})) == 1 then
+    local keys = {records = KEYS[2], attempts = KEYS[3], leases = KEYS[10], timers = KEYS[12]}
+    lose(keys, job, lane[1], lane[4], lane[5], '-')
+    redis.call('HINCRBY', KEYS[9], field, 1)
+    note(KEYS[5], 'out', lane[1], 'lane ' .. lane[3] .. ' of ' .. lane[2] .. ' failed')
+  end
+  if tonumber(redis.call('HGET', KEYS[9], field)) < lane[2] then
+    redis.call('ZADD', KEYS[11], 'XX', now_ms(), job)
+    return 'out'
+  end
+end
+local errbacks = cjson.decode(ARGV[11])
+if #errbacks > 0 then
+  redis.call('HSET', KEYS[1], 'errbacks', ARGV[11])
+  for _, trigger in ipairs(errbacks) do redis.call('ZADD', KEYS[14], now_ms(), job .. '|' .. trigger) end
+end
 redis.call('HSET', KEYS[1], 'error', ARGV[5])
 redis.call('ZREM', KEYS[12], job .. '|!deadline')
 note(KEYS[5], 'failed', step, ARGV[6])

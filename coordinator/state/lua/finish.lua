@@ -3,9 +3,10 @@
 --       8 g (hash), 9 x (hash), 10 leases (zset), 11 outbox (zset), 12 active (zset), 13 timers (zset)
 -- ARGV: 1 job, 2 step, 3 attempt (the fence; '' where a retry completes a job), 4 record (JSON),
 --       5 follow (JSON list), 6 retention (s), 7 channel
--- Returns: {'recorded' | 'already', trigger…} | {'fenced', attempt} | {'gone'}
+-- Returns: {'recorded' | 'already', trigger…} | {'fenced', attempt} | {'lost'} | {'gone'}
 -- Invariant: a barrier counts a step once, in the same script that records it; what must follow is in the
--- outbox before this returns, and is answered again if the call is repeated.
+-- outbox before this returns, and is answered again if the call is repeated. A race has one winner: the first
+-- lane that ends takes all steps of the others out, in this script.
 local job, step = ARGV[1], ARGV[2]
 local now = now_ms()
 local state = redis.call('HGET', KEYS[1], 'state')
@@ -13,6 +14,10 @@ if not state then return {'gone'} end
 local moving = state == 'processing' or state == 'received'
 local answer
 
+if is_lost(KEYS[2], step) then
+  redis.call('ZREM', KEYS[10], job .. '|' .. step)
+  return {'lost'}
+end
 if redis.call('HEXISTS', KEYS[2], step) == 1 then
   answer = {'already'}
   for _, part in ipairs(cjson.decode(ARGV[5])) do
@@ -40,6 +45,14 @@ for _, part in ipairs(cjson.decode(ARGV[5])) do
   local what = part[1]
   if what == 'join' then
     if redis.call('HINCRBY', KEYS[4], part[2], 1) < part[3] then break end
+  elseif what == 'win' then
+    local race = part[2]
+    if redis.call('HEXISTS', KEYS[2], race) == 1 then break end
+    local keys = {records = KEYS[2], attempts = KEYS[3], leases = KEYS[10], timers = KEYS[13]}
+    lose(keys, job, race, part[5], part[3] - 1, '!')
+    lose(keys, job, race, part[4], part[6] - 1, '!')
+    redis.call('HSET', KEYS[2], race, '>' .. part[7])
+    note(KEYS[5], 'won', race, 'by the lane that ended with step ' .. step)
   elseif what == 'up' then
     redis.call('HSET', KEYS[2], part[2], '@')
     redis.call('HDEL', KEYS[3], part[2])

@@ -15,6 +15,7 @@ for step, attempt in pairs(goes['records']) do
   redis.call('HDEL', KEYS[3], step)
   write_attempt(KEYS[5], step, {attempt = attempt, crashes = 0, retries = 0, token = '', started = 0, live = 0})
 end
+reopen(KEYS[1], KEYS[3], KEYS[6])
 for _, step in ipairs(goes['fragments']) do redis.call('HDEL', KEYS[4], step) end
 for join, count in pairs(goes['counts']) do redis.call('HSET', KEYS[6], join, count) end
 redis.call('DEL', KEYS[7])

@@ -1,0 +1,77 @@
+"""Tasks for the tests of races, callbacks and replaced steps, imported through COORDINATOR_JOBS."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import chain, chord, group
+
+from coordinator.app import app
+from tests.flows import add, double, fail, total
+
+
+@app.task(bind=True)
+def run_on(self: Any, path: str, is_polite: bool, longest_s: float = 30) -> str:
+    """Write down that this runs, and that it was told to stop or ran to its end."""
+    note(path, f"began {os.getpid()}")
+    ends = time.monotonic() + longest_s
+    while time.monotonic() < ends:
+        if is_polite and self.cancelled:
+            note(path, f"stopped {time.time()}")
+            return "stopped"
+        time.sleep(0.02)
+    note(path, f"ended {time.time()}")
+    return "ended"
+
+
+@app.task
+def win_when(path: str, value: Any, since: float = 0) -> Any:
+    """Return the value once a file is there."""
+    ends = time.monotonic() + 20
+    while not Path(path).exists() and time.monotonic() < ends:
+        time.sleep(0.01)
+    return value
+
+
+@app.task
+def note_failure(step_id: str, path: str) -> None:
+    note(path, step_id)
+
+
+@app.task
+def note_error(request: Any, exc: BaseException, traceback: str, path: str) -> None:
+    """An error callback of the new form: request, exception, traceback."""
+    note(path, f"{request.id} {type(exc).__name__} {exc} {'Traceback' in traceback}")
+
+
+@app.task(bind=True)
+def replaced(self: Any, value: Any, how: str) -> Any:
+    """Put a canvas in its place that adds up to four times the value."""
+    canvases = {
+        "task": lambda: add.s(3 * value, value),
+        "chain": lambda: chain(add.s(value, value), double.s()),
+        "chord": lambda: chord([double.s(value), double.s(value)], total.s()),
+        "group then task": lambda: chain(group(double.s(value), double.s(value)), total.s()),
+        "nested": lambda: replaced.s(value, "chain"),
+        "nested twice": lambda: chain(replaced.s(value, "nested"), add.s(0)),
+        "nested in a header": lambda: chord([replaced.s(value, "chord"), add.s(0, 0)], total.s()),
+    }
+    return self.replace(canvases[how]())
+
+
+@app.task(bind=True)
+def replaced_by_group(self: Any, value: int) -> Any:
+    return self.replace(group(double.s(value), double.s(value)))
+
+
+@app.task(bind=True)
+def replaced_by_failure(self: Any, _value: int) -> Any:
+    return self.replace(chain(add.s(1, 1), fail.si("replaced")))
+
+
+def note(path: str, text: str) -> None:
+    with Path(path).open("a") as file:
+        file.write(f"{text}\n")
