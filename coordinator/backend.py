@@ -35,7 +35,7 @@ class JournalBackend(RedisBackend):
     """Celery's Redis backend, which finds the results of steps in the journal."""
 
     def store_result(
-        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
+        self, task_id: Any, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
     ) -> Any:
         """Leave steps' results to the journal; fail those of which only Celery knows that they failed."""
         if not isinstance(task_id, str):  # of a malformed message: there is nobody to tell

@@ -83,7 +83,7 @@ class Coordinator(Submission):
         Raises:
             UnknownKind, InvalidParams, UnsupportedCanvas.
         """
-        return validation.validate(registry.kind(kind), dict(params)).plan
+        return validation.validate(registry.kind(kind), params).plan
 
     # -- submit -------------------------------------------------------------
 
@@ -104,7 +104,9 @@ class Coordinator(Submission):
             )
         try:
             receipt = self.submit(
-                str(request.get("kind") or DEFAULT_KIND), request.get("params") or {}, key=request.get("id")
+                str(request.get("kind") or DEFAULT_KIND),
+                {} if request.get("params") is None else request["params"],
+                key=request.get("id"),
             )
         except InvalidRequest as error:
             self._parts.notifier.send_alert(f"a request was refused: {error}", severity="warning")

@@ -69,6 +69,8 @@ def signature_of(canvas: Any, path: str) -> Signature:
         raise UnsupportedCanvas(
             f"{path}: expected a Celery signature, got {type(canvas).__name__}", path=path
         )
+    if not isinstance(sig.get("task"), str):
+        raise UnsupportedCanvas(f"{path}: expected a Celery signature, got {canvas!r:.200}", path=path)
     return sig
 
 

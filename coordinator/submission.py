@@ -66,7 +66,7 @@ class Submission:
             name: value for name, value in (("queue", queue), ("priority", priority)) if value is not None
         }
         try:
-            valid = validation.validate(known, dict(params), options)
+            valid = validation.validate(known, params, options)
         except InvalidParams as error:
             return self._reject(job, known, params, error.facts["errors"])
         state = State.RECEIVED if known.checks else State.PROCESSING
@@ -138,7 +138,7 @@ class Submission:
         return Receipt(job, "accepted")
 
     def _reject(self, job: str, kind: Kind, params: Mapping[str, Any], errors: list[str]) -> Receipt:
-        flags = validation.rejected_flags(kind, dict(params), errors)
+        flags = validation.rejected_flags(kind, params, errors)
         fields = {"kind": kind.name, "version": kind.version, "total": 0, "params": dumps(params)}
         reason = "; ".join(errors)
         answer = self._state.submit(job, State.REJECTED, fields, flags=flags, reason=reason)

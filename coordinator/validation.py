@@ -7,8 +7,10 @@ but the gate.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,13 +99,13 @@ def job_id_for(kind: str, key: Any = None) -> str:
 
 
 def _fitted(kind: Kind, params: Any) -> Any:
-    if not isinstance(params, dict):
+    if not isinstance(params, Mapping):
         raise InvalidParams(
             f"expected the parameters of {kind.name} to be an object, got {type(params).__name__}",
             errors=[f"expected an object, got {type(params).__name__}"],
         )
     try:
-        return kind.params.model_validate(params)
+        return kind.params.model_validate(dict(params))
     except ValidationError as error:
         faults = [_sentence(kind, fault) for fault in error.errors(include_url=False)]
         message = f"the parameters don't fit {kind.name}: " + "; ".join(faults)
@@ -112,6 +114,9 @@ def _fitted(kind: Kind, params: Any) -> Any:
 
 def _sentence(kind: Kind, fault: Any) -> str:
     name = ".".join(str(part) for part in fault["loc"]) or "parameters"
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, kind.params.model_fields, n=1)
+        return f"{name}: there is no such parameter" + (f"; did you mean {near[0]}?" if near else "")
     field = kind.params.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
     found = "" if fault["type"] == "missing" else f", got {str(fault['input'])[:80]!r}"
     hint = f" ({field.description})" if field and field.description else ""

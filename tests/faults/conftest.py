@@ -18,6 +18,7 @@ from tests.conftest import Services
 
 SEED = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
 SAMPLE = int(os.environ.get("FAULT_SAMPLE") or 4)
+STORMS: list[str] = []  # a line for each storm
 TALLY: dict[tuple[str, str], dict[str, int]] = {}
 
 
@@ -55,6 +56,10 @@ def points_to_try(count: int, *, every: bool) -> list[tuple[int, int]]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table: shape by victim, points tried, hung, recorded twice."""
+    if STORMS:
+        terminalreporter.section(f"storms (seed {SEED})")
+        for line in STORMS:
+            terminalreporter.write_line(line)
     if not TALLY:
         return
     terminalreporter.section(f"crash points (seed {SEED})")
