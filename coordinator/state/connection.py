@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from coordinator.errors import StateUnreachable
 from coordinator.settings import redacted
+from coordinator.state.keys import counts_beside
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 10.0
@@ -43,7 +44,7 @@ class Scripts:
             StateUnreachable: Redis did not answer, after the client's own retries.
         """
         with reaching(self.url):
-            answer = _text(self._scripts[name](keys=keys, args=args))
+            answer = _text(self._scripts[name](keys=[*keys, counts_beside(keys)], args=args))
         return answer if isinstance(answer, list) else [answer]
 
 

@@ -178,7 +178,10 @@ class Steps(Views):
         """Add an event to a job's stream."""
         with self._reaching:
             fields = {"event": event, "step": step, "detail": detail}
-            self.client.xadd(self.keys.named(job, "e")[0], fields, maxlen=1000, approximate=True)
+            pipe = self.client.pipeline(transaction=False)
+            pipe.xadd(self.keys.named(job, "e")[0], fields, maxlen=1000, approximate=True)
+            pipe.hincrby(self.keys.named(job, "counts")[0], f"event|{event}|")
+            pipe.execute()
 
     def note_alert(
         self, message: str, *, job: str = "", alert: str = "message", severity: str = "info"

@@ -8,7 +8,7 @@
 -- Invariant: at most one unexpired lease a step; repeating it with one token gives the same lease.
 local job, step = ARGV[1], ARGV[2]
 local member = job .. '|' .. step
-local meta = redis.call('HMGET', KEYS[1], 'state', 'receipt', 'epoch')
+local meta = redis.call('HMGET', KEYS[1], 'state', 'receipt', 'epoch', 'begun', 'kind', 'created')
 local state = meta[1]
 if not state then return {'gone'} end
 if is_lost(KEYS[2], step) then return {'stopped', 'lost'} end
@@ -46,6 +46,10 @@ if not (a and a.live == 1 and a.token == ARGV[3]) then
   attempt.attempt = attempt.attempt + 1
   attempt.token, attempt.started, attempt.live = ARGV[3], now, 1
   write_attempt(KEYS[3], step, attempt)
+end
+if not meta[4] then
+  redis.call('HSET', KEYS[1], 'begun', now)
+  took('wait', meta[5], now - meta[6])
 end
 redis.call('ZADD', KEYS[6], now + ARGV[4], member)
 if a then redis.call('ZREM', KEYS[8], member) end

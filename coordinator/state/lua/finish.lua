@@ -36,6 +36,7 @@ if not a or a.live ~= 1 or a.attempt ~= tonumber(ARGV[3]) then
   return {'fenced', holder}
 end
 redis.call('HSET', KEYS[2], step, ARGV[4])
+count('recorded||')
 redis.call('HDEL', KEYS[3], step)
 redis.call('ZREM', KEYS[10], job .. '|' .. step)
 if moving then redis.call('ZADD', KEYS[12], 'XX', now, job) end

@@ -22,6 +22,7 @@ redis.call('DEL', KEYS[7])
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 redis.call('HINCRBY', KEYS[1], 'total', 0 - goes['steps'])
 local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'received'
+moved(KEYS[1], state, to)
 redis.call('HSET', KEYS[1], 'state', to)
 redis.call('HDEL', KEYS[1], 'finished', 'error', 'reason')
 local now = now_ms()

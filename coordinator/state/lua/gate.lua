@@ -43,6 +43,7 @@ if ARGV[7] ~= '' then
     {KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]})
   return {'recorded'}
 end
+moved(KEYS[1], 'received', 'processing')
 redis.call('HSET', KEYS[1], 'state', 'processing', 'started', now, 'receipt', params_hash)
 redis.call('ZADD', KEYS[9], 'XX', now, job)
 redis.call('ZADD', KEYS[8], now, job .. '|' .. ARGV[5])

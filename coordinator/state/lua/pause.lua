@@ -4,6 +4,7 @@
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {'gone'} end
 if state ~= 'processing' then return {'illegal', state} end
+moved(KEYS[1], state, 'paused')
 redis.call('HSET', KEYS[1], 'state', 'paused')
 note(KEYS[2], 'paused', '', '')
 return {'paused'}

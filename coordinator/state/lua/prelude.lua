@@ -1,5 +1,33 @@
--- What every script shares: Redis' clock, events, alerts and the end of a job.
+-- What every script shares: counts, Redis' clock, events, alerts and the end of a job.
 -- Put before each script by StateManager. Scripts name their keys in KEYS order.
+
+-- The last key of every script, beside those that it names: the shard's counts (hash), for coordinator/metrics.py.
+-- A field is "what|label|kind of job".
+local counts_key = table.remove(KEYS)
+
+local function count(field)
+  redis.call('HINCRBY', counts_key, field, 1)
+end
+
+-- Count a job's way from one state ('' for none) into another.
+local function moved(meta_key, from, to)
+  local kind = redis.call('HGET', meta_key, 'kind') or ''
+  if from ~= '' then count('out|' .. from .. '|' .. kind) end
+  count('in|' .. to .. '|' .. kind)
+end
+
+-- Count a time in its bucket (at most so many s), and add it to the sum (ms).
+local function took(what, kind, ms)
+  local bucket = '+Inf'
+  for _, limit_s in ipairs({0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400}) do
+    if ms <= limit_s * 1000 then
+      bucket = tostring(limit_s)
+      break
+    end
+  end
+  count(what .. '|' .. bucket .. '|' .. kind)
+  redis.call('HINCRBY', counts_key, what .. '|sum|' .. kind, ms)
+end
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -8,11 +36,13 @@ end
 
 local function note(events_key, event, step, detail)
   redis.call('XADD', events_key, 'MAXLEN', '~', 1000, '*', 'event', event, 'step', step, 'detail', detail)
+  count('event|' .. event .. '|')
 end
 
 local function alert(alerts_key, job, kind, severity, message)
   redis.call('XADD', alerts_key, 'MAXLEN', '~', 1000, '*',
     'job', job, 'alert', kind, 'severity', severity, 'message', message)
+  count('alert|' .. kind .. '|')
 end
 
 -- An attempt's entry: attempt, crashes, retries, token, started (ms), live (1 while leased).
@@ -88,6 +118,9 @@ end
 
 -- End a job: state, time, index, life of its keys, and the word to whoever waits.
 local function end_job(meta_key, active_key, job, state, now, retention_s, channel, job_keys)
+  local was = redis.call('HMGET', meta_key, 'state', 'kind', 'created')
+  moved(meta_key, was[1], state)
+  took('took:' .. state, was[2], now - was[3])
   redis.call('HSET', meta_key, 'state', state, 'finished', now)
   redis.call('ZREM', active_key, job)
   for _, key in ipairs(job_keys) do redis.call('EXPIRE', key, retention_s) end

@@ -13,6 +13,7 @@ elseif state ~= 'failed' and state ~= 'cancelled' then
   return {'illegal', state}
 end
 local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'received'
+moved(KEYS[1], state, to)
 redis.call('HSET', KEYS[1], 'state', to)
 redis.call('HDEL', KEYS[1], 'finished', 'error', 'reason')
 local now = now_ms()

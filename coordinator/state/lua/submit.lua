@@ -15,6 +15,7 @@ for check, flag in pairs(cjson.decode(ARGV[4])) do
 end
 redis.call('ZADD', KEYS[5], now, job)
 note(KEYS[4], 'submitted', '', '')
+moved(KEYS[1], '', ARGV[2])
 if ARGV[2] == 'rejected' then
   redis.call('HSET', KEYS[1], 'finished', now, 'reason', ARGV[7])
   note(KEYS[4], 'rejected', '', ARGV[7])
