@@ -80,7 +80,7 @@ def job_view(facade: Coordinator, job: str, known: str = "") -> dict[str, Any]:
         "errors": errors,
         "events": [asdict(event) for event in reversed(events[-SHOWN_EVENTS:])],
     }
-    marks = {name: _mark(part) for name, part in parts.items()}
+    marks = {name: _mark(name, part) for name, part in parts.items()}
     have = set(known.split(","))
     return {
         "job": {
@@ -98,8 +98,8 @@ def job_view(facade: Coordinator, job: str, known: str = "") -> dict[str, Any]:
     }
 
 
-def _mark(part: Any) -> str:
-    return hashlib.sha256(repr(part).encode()).hexdigest()[:16]
+def _mark(name: str, part: Any) -> str:
+    return hashlib.sha256(repr((name, part)).encode()).hexdigest()[:16]
 
 
 def _graph(job: str, stands: Standing, *, has_ended: bool) -> str:

@@ -145,7 +145,7 @@
     kinds.addEventListener("change", function () { filter.kind = kinds.value; filtered(); });
     search.addEventListener("input", function () { filter.prefix = search.value.trim(); filtered(); });
     newer.addEventListener("click", function () {
-        if (starts.length > 1) { starts.pop(); start(); }
+        if (starts.length > 1) { starts.pop(); start(); window.scrollTo(0, 0); }
     });
     older.addEventListener("click", function () {
         if (next) { starts.push(next); start(); window.scrollTo(0, 0); }
