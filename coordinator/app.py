@@ -16,7 +16,7 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
-from coordinator import builtin
+from coordinator import builtin, logs, redis_transport
 from coordinator.errors import SettingsError
 from coordinator.parts import Parts
 from coordinator.reconciler import ReconcilerStep
@@ -43,6 +43,8 @@ FIXUPS = {*Celery.builtin_fixups, "coordinator.dashboard:FlowerTab"}
 
 def make_app(settings: Settings) -> Celery:
     """Return a Celery application on which every task is a durable step."""
+    redis_transport.install()
+    logs.install()
     app = Celery("batuta", task_cls="coordinator.step:Step", set_as_current=True, fixups=FIXUPS)
     tuned = _tuned()
     app.conf.update({**_defaults(settings), **tuned, **DURABLE})

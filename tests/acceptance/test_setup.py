@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from celery import chain, chord
-from kombu.transport import TRANSPORT_ALIASES
 from pytest_celery import CeleryTestSetup
 
-from coordinator import Coordinator, Settings
+from coordinator import Coordinator
 from tests.flows import add, mark, total, wait_for_file
 from tests.waiting import wait_until
 
@@ -30,14 +29,9 @@ def test_job_succeeds_when_workers_are_real(coordinator: Coordinator) -> None:
 
 @pytest.mark.parametrize("part", ["worker", "broker", "backend"])
 def test_job_succeeds_when_a_part_is_killed_and_restarted(
-    celery_setup: CeleryTestSetup, coordinator: Coordinator, settings: Settings, tmp_path: Path, part: str
+    celery_setup: CeleryTestSetup, coordinator: Coordinator, tmp_path: Path, part: str
 ) -> None:
     """A job whose step runs while the worker, broker or Redis is killed still ends, with the right value."""
-    is_redis_killed = part != "worker" and settings.broker_url.startswith("redis")
-    if is_redis_killed and TRANSPORT_ALIASES["redis"].startswith("kombu."):
-        pytest.xfail(
-            "kombu's Redis transport ends the worker; the app does not install coordinator.redis_transport"
-        )
     began, go = tmp_path / "began", tmp_path / "go"
     job = coordinator.launch(
         chain(mark.si("began", str(began)), wait_for_file.si(str(go)), mark.s(str(began)))
