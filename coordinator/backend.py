@@ -29,6 +29,11 @@ _STATES = {
     "pending": states.PENDING,
     "lost": states.REVOKED,
 }
+#: What Celery's worker says of a message that it refused to run, and what it means.
+_UNBEGUN = {
+    "expired": "the step expired before a worker took it (expires)",
+    "revoked": "the step was revoked before a worker took it",
+}
 
 
 class JournalBackend(RedisBackend):
@@ -47,9 +52,11 @@ class JournalBackend(RedisBackend):
             )
         if state in (states.FAILURE, states.REVOKED) and request is not None:
             error = result if isinstance(result, BaseException) else RuntimeError(str(result))
+            is_unbegun = str(error) in _UNBEGUN
             document = error_document(getattr(request, "task", "") or "", task_id, error)
             owner = owner_of(getattr(request, "hostname", None) or "")
-            self.app.parts.state.fail(*step, document, owner=owner)
+            document["message"] = _UNBEGUN.get(str(error), document["message"])
+            self.app.parts.state.fail(*step, document, owner="?" if is_unbegun else owner)
         return result
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import Any
 
 from celery import Celery, Signature
 from celery.app.task import Context
-from celery.utils.functional import arity_greater
 
 from coordinator.draft import ERRBACK
 from coordinator.step import Step
@@ -29,11 +28,17 @@ def register(app: Celery) -> None:
         return sig.type.run(*_arguments(self, sig, error), *sig.args, **sig.kwargs)
 
 
+def _takes_exception(step: Step, sig: Signature) -> bool:
+    header = getattr(sig.type, "__header__", None)
+    if header is None or isinstance(header, partial):  # a bound task: retries need it to be called as a task
+        return False
+    return bool(step.app.backend._errback_arity_greater(sig, 1))
+
+
 def _arguments(step: Step, sig: Signature, error: dict[str, Any]) -> tuple[Any, ...]:
     if sig.immutable:
         return ()
-    header = getattr(sig.type, "__header__", None)
-    if header is None or isinstance(header, partial) or not arity_greater(header, 1):  # partial: a bound task
+    if not _takes_exception(step, sig):
         return (error.get("step"),)
     request = Context(id=error.get("step"), task=error.get("task"), root_id=step.job_id)
     document = {
