@@ -13,6 +13,7 @@ from coordinator.cli.parts import is_loopback, run_part
 from coordinator.cli.session import Session
 
 APP = "coordinator.web:create_app()"
+CONFIG = "--config=python:coordinator.web.serving"
 # A step of gunicorn's own ends after what clients may wait for: see web/models.py.
 TIMEOUT_S = 60
 GRACE_S = 15

@@ -189,7 +189,10 @@ class Steps(Views):
         """Add an alert to the stream of alerts."""
         fields = {"job": job, "alert": alert, "severity": severity, "message": message}
         with self._reaching:
-            self.client.xadd(self.keys.named(job, "alerts")[0], fields, maxlen=1000, approximate=True)
+            pipe = self.client.pipeline(transaction=False)
+            pipe.xadd(self.keys.named(job, "alerts")[0], fields, maxlen=1000, approximate=True)
+            pipe.hincrby(self.keys.named(job, "counts")[0], f"alert|{alert}|")
+            pipe.execute()
 
     def mark_instance(self, seen: str) -> tuple[str, bool]:
         """Mark this Redis as known; returns its id, and whether it is empty since its id was ``seen``."""

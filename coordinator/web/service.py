@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from flask import request, url_for
+from flask import Response, request, url_for
+from prometheus_client import exposition
 from redis.exceptions import RedisError
 
 from coordinator.errors import StateUnreachable
+from coordinator.metrics import make_registry
 from coordinator.web import jobs, models
 from coordinator.web.openapi import document
 from coordinator.web.operations import Answer, Api, Operation
@@ -56,6 +58,12 @@ def readyz(api: Api) -> Answer:
     return Answer(found, 200 if is_ready else 503)
 
 
+def metrics(api: Api) -> Response:
+    """Metrics for Prometheus."""
+    encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+    return Response(encode(make_registry(api.coordinator.state_manager)), content_type=content_type)
+
+
 def openapi(api: Api) -> Any:
     """This document."""
     home = url_for(f"{request.blueprint}.healthz").removesuffix("/healthz")
@@ -83,5 +91,13 @@ OPERATIONS = (
     ),
     Operation("GET", "/healthz", healthz, answers={200: models.Health}),
     Operation("GET", "/readyz", readyz, answers={200: models.Readiness, 503: models.Readiness}),
+    Operation(
+        "GET",
+        "/metrics",
+        metrics,
+        scope="read",
+        answers={200: str},
+        media_types=("text/plain", "application/openmetrics-text"),
+    ),
     Operation("GET", "/openapi.json", openapi, answers={200: dict[str, Any]}),
 )
