@@ -12,3 +12,6 @@ import os
 
 # One thread a process: workers are the parallelism, and polars reads this once, at its first import.
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
+# Keep freed memory for 10 s: slices are alike, and asking the system anew for each takes a seventh
+# of the time.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000,muzzy_decay_ms:10000")

@@ -143,13 +143,17 @@ def _from_text(value: pl.Expr, column: Column) -> pl.Expr:
         fits = value.str.contains(rf"^[+-]?[0-9]{{1,{whole}}}(?:\.[0-9]{{0,{column.scale}}})?$")
         return pl.when(fits).then(value).cast(pl.Decimal(38, column.scale), strict=False)
     if column.type == "boolean":
-        word = value.str.to_lowercase()
-        return pl.when(word.is_in(TRUE)).then(True).when(word.is_in(FALSE)).then(False)
+        return pl.when(value.is_in(_spelled(TRUE))).then(True).when(value.is_in(_spelled(FALSE))).then(False)
     # Formats are always named: guessing one from the rows at hand would depend on the cut.
     if column.type == "date":
         return pl.coalesce([value.str.to_date(each, strict=False) for each in column.formats])
     options: dict[str, Any] = {"strict": False, "time_unit": "us", "ambiguous": "null"}
     return pl.coalesce([value.str.to_datetime(each, **options) for each in column.formats])
+
+
+def _spelled(words: tuple[str, ...]) -> list[str]:
+    """Words in small letters, capitals, or with one capital: finding those beats lowering every value."""
+    return sorted({spelling for word in words for spelling in (word, word.upper(), word.capitalize())})
 
 
 def _column_checks(name: str, column: Column, typed: pl.DataFrame) -> list[Check]:

@@ -17,8 +17,8 @@ from tasks.process_data.slices import ROW, Slice, numbered
 from tasks.process_data.sources import open_source
 from tasks.process_data.survey import Partition, Surveyed
 
-SLICE_BYTES = 16 * 1024 * 1024
-SLICE_CELLS = 2_500_000
+SLICE_BYTES = 8 * 1024 * 1024
+SLICE_CELLS = 1_250_000
 LEAST_SLICE_BYTES = 64 * 1024
 SLICE_ROWS = 262_144  # of Parquet
 
