@@ -47,13 +47,24 @@ class FlowerTab:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        add_jobs_tab()
+        if add_jobs_tab():
+            add_metrics(app)
 
 
-def add_jobs_tab() -> None:
-    """Add the Jobs tab to Flower, where Flower has been imported. Idempotent."""
+def add_jobs_tab() -> bool:
+    """Add the Jobs tab to Flower, where Flower runs; returns whether it was added now."""
     urls = sys.modules.get("flower.urls")
     if urls is None or ROUTES[0] in urls.handlers:
-        return
+        return False
     urls.handlers[-1:-1] = ROUTES  # the last one catches all
     urls.settings.setdefault("template_loader", LazyTemplates())
+    return True
+
+
+def add_metrics(app: Any) -> None:
+    """Add the metrics of jobs to those that Flower serves."""
+    from prometheus_client import REGISTRY
+
+    from coordinator.metrics import JobsCollector
+
+    REGISTRY.register(JobsCollector(lambda: app.parts.state))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -11,11 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from coordinator import Coordinator
 from coordinator.errors import JobFailed, JobRejected
-from coordinator.metrics import BUCKETS, make_registry
+from coordinator.metrics import BUCKETS, JobsCollector, make_registry
 from coordinator.web import WebSettings, create_app
 from tests.flows import add, die, fail, flaky, mark
+from tests.servers.flower import Flower
 from tests.unit.test_states import LUA
+from tests.waiting import wait_until
 
+ROOT = Path(__file__).resolve().parents[2]
 Sample = Callable[..., float | None]
 
 
@@ -119,6 +125,19 @@ def test_metrics_say_that_redis_is_away_when_it_is(coordinator, sample, monkeypa
     assert sample("batuta_jobs_kept") is None
 
 
+def test_metrics_are_among_those_of_flower_when_it_runs(coordinator, services, tmp_path):
+    """One scrape tells of workers, tasks and jobs."""
+    coordinator.launch(add.s(1, 1))
+    flower = Flower(services.env, home=tmp_path).start()
+    try:
+        families = {family.name: family for family in text_string_to_metric_families(flower.get("/metrics"))}
+    finally:
+        flower.kill()
+
+    assert families["batuta_jobs_active"].samples[0].value == 1
+    assert any(name.startswith("flower_") for name in families)
+
+
 def test_buckets_are_those_of_the_scripts():
     """The histogram's buckets are said twice: here they are kept alike."""
     text = (LUA / "prelude.lua").read_text()
@@ -134,13 +153,17 @@ def test_logs_say_job_step_and_attempt_when_they_are_json(coordinator, start_wor
     with pytest.raises(JobFailed):
         coordinator.wait(job, timeout_s=20)
 
-    lines = [json.loads(line) for line in worker.log.read_text().splitlines() if line.startswith("{")]
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in worker.log.read_text().splitlines() if line.startswith("{")]
 
-    about = [line for line in lines if line.get("job") == job]
+    alert = wait_until(
+        lambda: next((line for line in lines() if line["logger"] == "coordinator.alerts"), None),
+        what="the alert in the log",
+    )
+    about = [line for line in lines() if line.get("job") == job]
     assert {line["step"] for line in about if "step" in line} == {f"{job}:0.fail"}
-    alert = next(line for line in about if line["logger"] == "coordinator.alerts")
     assert (alert["level"], alert["attempt"], alert["step"]) == ("error", 1, f"{job}:0.fail")
-    assert all({"time", "level", "logger", "event"} <= line.keys() for line in lines)
+    assert all({"time", "level", "logger", "event"} <= line.keys() for line in lines())
 
 
 def _refuse(**_: object) -> None:
@@ -149,3 +172,18 @@ def _refuse(**_: object) -> None:
 
 def _commands(coordinator: Coordinator) -> int:
     return int(coordinator.state_manager.client.info("stats")["total_commands_processed"])
+
+
+def test_deployment_files_ask_only_for_metrics_that_there_are(coordinator):
+    """The dashboard and the alert rules name no metric that nothing tells."""
+    families = JobsCollector(lambda: coordinator.state_manager).collect()
+    told = {name for family in families for name in _names(family)}
+    for name in ("deploy/grafana/batuta.json", "deploy/prometheus/alerts.yml"):
+        asked = set(re.findall(r"\bbatuta_[a-z_]+\b", (ROOT / name).read_text()))
+        assert asked and asked <= told, name
+    json.loads((ROOT / "deploy/grafana/batuta.json").read_text())
+
+
+def _names(family: Any) -> list[str]:
+    ends = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+    return [family.name + end for end in ends[family.type]]
