@@ -19,6 +19,7 @@ from tests.conftest import Services
 SEED = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
 SAMPLE = int(os.environ.get("FAULT_SAMPLE") or 4)
 STORMS: list[str] = []  # a line for each storm
+NOTES: list[str] = []  # lines under the table: comparison, hosts
 TALLY: dict[tuple[str, str], dict[str, int]] = {}
 
 
@@ -61,6 +62,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for line in STORMS:
             terminalreporter.write_line(line)
     if not TALLY:
+        _print_notes(terminalreporter)
         return
     terminalreporter.section(f"crash points (seed {SEED})")
     row = "{:<28}{:<14}{:>8}{:>8}{:>8}{:>16}{:>12}"
@@ -73,3 +75,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 shape, victim, cell["points"], cell["tried"], cell["hung"], cell["twice"], cell["again"]
             )
         )
+    _print_notes(terminalreporter)
+
+
+def _print_notes(terminalreporter: pytest.TerminalReporter) -> None:
+    if NOTES:
+        terminalreporter.section("comparison and hosts")
+    for line in NOTES:
+        terminalreporter.write_line(line)

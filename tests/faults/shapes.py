@@ -30,8 +30,8 @@ SHAPES = [
     Shape("chain", lambda p: chain(one(p, 1), mark.s(p), double.s(), mark.s(p)), 2),
     Shape(
         "chord in a chain",
-        lambda p: chain(one(p, 1), chord([mark.s(p), one(p, 5), one(p, 7)], total.s()), mark.s(p)),
-        13,
+        lambda p: chain(one(p, 1), chord([mark.s(p), *(one(p, n) for n in (5, 7, 9))], total.s()), mark.s(p)),
+        22,
     ),
     Shape(
         "nested chords",
