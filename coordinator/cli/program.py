@@ -45,6 +45,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "flower": ("parts", "Start Flower, the dashboard."),
         "api": ("api", "Start the HTTP interface."),
         "api-token": ("api", "Make a token for the HTTP interface."),
+        "dev": ("dev", "Start all parts in one terminal, anew when a file changes."),
         "doctor": ("doctor", "Check broker, Redis, settings and workers, and say what to do."),
     },
 }
