@@ -21,6 +21,8 @@ from coordinator.errors import InvalidRequest
 DATA = Path(__file__).resolve().parents[2] / "data"
 KIND = "process_data"
 FIRST_ROWS = 5
+#: Small enough that the small data set is cleaned in several steps, side by side.
+PARTITION_BYTES = 200_000
 
 
 @click.command("demo")
@@ -32,7 +34,7 @@ FIRST_ROWS = 5
 def demo_command(session: Session, destination: str | None) -> int | None:
     """Run process_data on the data set that is shipped; needs no server."""
     folder = Path(destination) if destination else _fresh_folder()
-    params = {**shipped(DATA), "destination": str(folder.absolute())}
+    params = {**shipped(DATA), "destination": str(folder.absolute()), "partition_bytes": PARTITION_BYTES}
     session.kind = KIND
     click.echo(f"{KIND}: check {_near(params['source'])} against {_near(params['rules'])}", err=True)
     receipt = session.submitted(session.coordinator(worker=True).submit(KIND, params))

@@ -1,0 +1,22 @@
+"""The no-op tasks of the benchmarks, on Batuta's app: workers import them through COORDINATOR_JOBS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coordinator.app import app
+
+
+@app.task
+def noop(n: int) -> int:
+    return n
+
+
+@app.task
+def count(values: list[Any]) -> int:
+    return len(values)
+
+
+@app.task
+def hop(n: int) -> int:
+    return n + 1
