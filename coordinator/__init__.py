@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coordinator.canvas import each, race
     from coordinator.coordinator import Coordinator
+    from coordinator.installation import install
     from coordinator.registry import job
     from coordinator.settings import Settings
 
 __version__ = "0.1.0"
-__all__ = ["Coordinator", "Settings", "each", "job", "race"]
+__all__ = ["Coordinator", "Settings", "each", "install", "job", "race"]
 
 _HOMES = {
     "Coordinator": "coordinator.coordinator",
     "Settings": "coordinator.settings",
     "each": "coordinator.canvas",
+    "install": "coordinator.installation",
     "job": "coordinator.registry",
     "race": "coordinator.canvas",
 }

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 from celery import Celery
 from kombu import Exchange, Queue
 
-from coordinator import builtin, logs, redis_transport
-from coordinator.errors import SettingsError
+from coordinator import builtin, logs, redis_transport, registry
 from coordinator.parts import Parts
 from coordinator.reconciler import ReconcilerStep
 from coordinator.settings import Settings
@@ -64,16 +61,7 @@ def load_jobs(settings: Settings) -> None:
     Raises:
         SettingsError: a module of COORDINATOR_JOBS can't be imported.
     """
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    for name in settings.jobs:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise SettingsError(
-                f"COORDINATOR_JOBS: expected modules that can be imported, found no module {error.name!r}; "
-                "start in the folder that holds it, or install it"
-            ) from error
+    registry.load(settings.jobs)
 
 
 def _defaults(settings: Settings) -> dict[str, Any]:

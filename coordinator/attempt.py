@@ -76,7 +76,7 @@ class Attempt:
             time.sleep(REQUEUE_PAUSE_S)  # the message comes back at once
             raise Reject(str(error), requeue=True) from error
         try:
-            value = self.task.run(*args, **kwargs)
+            value = self.task.body(*args, **kwargs)
         except Retry as again:
             self._defer(again)
             raise

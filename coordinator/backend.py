@@ -36,8 +36,11 @@ _UNBEGUN = {
 }
 
 
-class JournalBackend(RedisBackend):
-    """Celery's Redis backend, which finds the results of steps in the journal."""
+_Backend: Any = object
+
+
+class Journal(_Backend):
+    """Any backend of Celery's, which finds the results of steps in the journal."""
 
     def store_result(
         self, task_id: Any, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
@@ -113,3 +116,7 @@ class JournalBackend(RedisBackend):
     @staticmethod
     def _step(task_id: str) -> tuple[str, str] | None:
         return parse_step_id(task_id)
+
+
+class JournalBackend(Journal, RedisBackend):
+    """Celery's Redis backend with the journal."""

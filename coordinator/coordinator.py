@@ -13,8 +13,8 @@ from typing import Any
 
 from celery import Celery
 
+from coordinator import parts as parts_module
 from coordinator import registry, validation
-from coordinator.app import app, load_jobs
 from coordinator.doctor import Finding, findings
 from coordinator.errors import (
     AmbiguousId,
@@ -53,20 +53,20 @@ class Coordinator(Submission):
         self.app = parts.app
 
     @classmethod
-    def from_settings(cls, settings: Settings | None = None, celery_app: Celery = app) -> Coordinator:
+    def from_settings(cls, settings: Settings | None = None, celery_app: Celery | None = None) -> Coordinator:
         """Return a coordinator for the settings given, or for those of the environment.
 
         Args:
             settings: where the parts are; those that the app was made with if None.
-            celery_app: the Celery application that publishes.
+            celery_app: the Celery application that publishes; by default the one that ``install`` was called
+                with in this process, or else ``coordinator.app:app``.
 
         Raises:
             SettingsError: the environment can't be used, or a module of COORDINATOR_JOBS can't be imported.
         """
-        parts = (
-            celery_app.parts if settings in (None, celery_app.parts.settings) else Parts(celery_app, settings)
-        )
-        load_jobs(parts.settings)
+        app = celery_app or parts_module.installed or _own_app()
+        parts = app.parts if settings in (None, app.parts.settings) else Parts(app, settings)
+        registry.load(parts.settings.jobs)
         return cls(parts)
 
     # -- kinds --------------------------------------------------------------
@@ -244,6 +244,12 @@ class Coordinator(Submission):
     def findings(self) -> list[Finding]:
         """Check broker, Redis, settings and workers; each finding says what to do."""
         return findings(self._parts)
+
+
+def _own_app() -> Any:
+    from coordinator.app import app  # made when it is imported: not beside that of ``install``
+
+    return app
 
 
 def _refused(errors: list[str], job: Any) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from coordinator.outbox import Outbox
 from coordinator.settings import Settings
 from coordinator.state import StateManager
 
+#: The application that ``install`` made a home of jobs in this process, if any.
+installed: Celery | None = None
+
 
 @dataclass(frozen=True)
 class Parts:

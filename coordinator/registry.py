@@ -7,8 +7,11 @@ Which modules register kinds is said by ``COORDINATOR_JOBS``; the app imports th
 from __future__ import annotations
 
 import difflib
+import importlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coordinator.errors import SettingsError, UnknownKind
@@ -81,3 +84,21 @@ def kind(name: str) -> Kind:
 def kinds() -> list[str]:
     """Return the names of all kinds, sorted."""
     return sorted(_kinds)
+
+
+def load(modules: Sequence[str]) -> None:
+    """Import the modules that register kinds.
+
+    Raises:
+        SettingsError: a module can't be imported.
+    """
+    if modules and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"COORDINATOR_JOBS: expected modules that can be imported, found no module {error.name!r}; "
+                "start in the folder that holds it, or install it"
+            ) from error

@@ -99,6 +99,10 @@ class Step(Task):
             return super().__call__(*args, **kwargs)
         return Attempt(self, header).execute(args, kwargs)
 
+    def body(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task's code."""
+        return self.run(*args, **kwargs)
+
     def retry(
         self,
         args: Any = None,

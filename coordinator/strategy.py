@@ -18,12 +18,13 @@ from kombu.exceptions import ContentDisallowed, DecodeError
 from coordinator.dispatcher import HEADER
 
 #: How many words stand behind each that says what follows a step: see ``plan.PlannedStep.follow``.
-FOLLOW_LENGTHS = {"join": 2, "up": 1, "next": 1, "end": 0}
+FOLLOW_LENGTHS = {"join": 2, "win": 6, "up": 1, "next": 1, "end": 0}
 
 
 def checked(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
     """Return Celery's handler of a task's messages, behind a check of each."""
     handle: Callable[..., Any] = default(task, app, consumer, **kwargs)
+    handle_step: Callable[..., Any] = default(Late(task), app, consumer, **kwargs)
 
     def checked_handle(message: Any, body: Any, *args: Any, **more: Any) -> Any:
         try:
@@ -35,9 +36,27 @@ def checked(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., 
             raise
         except Exception as error:  # whatever decoding nonsense may raise
             raise InvalidTaskError(f"malformed message: {error!r}") from error
-        return handle(message, body, *args, **more)
+        is_step = body is None and HEADER in (message.headers or {})
+        return (handle_step if is_step else handle)(message, body, *args, **more)
 
     return checked_handle
+
+
+class Late:
+    """A task as its steps are treated, however it treats other messages."""
+
+    acks_late = True
+    reject_on_worker_lost = True
+    acks_on_failure_or_timeout = True
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._task(*args, **kwargs)
 
 
 def _check_body(payload: Any) -> None:

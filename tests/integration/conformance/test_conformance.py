@@ -72,7 +72,7 @@ def test_random_canvases_give_what_celery_gives_when_launched(sides: Sides, requ
         job = sides.coordinator.launch(canvas(tree))
         native = canvas(tree, is_flat=True).apply_async()
         launched = sides.coordinator.wait(job, timeout_s=JOB_S)
-        assert launched == native.get(timeout=NATIVE_S), f"seed {SEED}"
+        assert launched == native.get(timeout=NATIVE_S), f"seed {SEED}, {tree!r}"
         TRIED["random canvases the same"] = TRIED.get("random canvases the same", 0) + 1
 
     began = time.monotonic()

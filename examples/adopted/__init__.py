@@ -1,0 +1,1 @@
+"""A project of before, made durable by one line."""
