@@ -5,6 +5,7 @@ Owns the checks behind ``manage.py doctor``. Invariant: it changes nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from coordinator.errors import BatutaError
+from coordinator.alerting.rounds import load
+from coordinator.errors import BatutaError, SettingsError
 from coordinator.parts import Parts
 from coordinator.settings import redacted
 
@@ -34,7 +36,7 @@ class Finding:
 def findings(parts: Parts) -> list[Finding]:
     """Run every check; one that can't reach its part says so instead of raising."""
     found: list[Finding] = []
-    for check in (_redis, _broker, _workers):
+    for check in (_redis, _broker, _workers, _alerts):
         found += list(_guarded(check, parts))
     return found
 
@@ -101,6 +103,16 @@ def _broker(parts: Parts) -> Iterator[Finding]:
             )
             return
         yield Finding("broker", "ok", redacted(parts.settings.broker_url))
+
+
+def _alerts(_parts: Parts) -> Iterator[Finding]:
+    try:
+        _, names = load(os.environ)
+    except SettingsError as error:
+        yield Finding("alerts", "error", str(error), "correct it on all workers; until then nobody is told")
+        return
+    found = f"sent to {', '.join(names)}" if names else "in the log and the feed alone"
+    yield Finding("alerts", "ok", found, "" if names else "COORDINATOR_ALERT_URLS names channels")
 
 
 def _workers(parts: Parts) -> Iterator[Finding]:

@@ -64,7 +64,7 @@ class JobsCollector(Collector):
         """Yield all metrics."""
         up = GaugeMetricFamily("batuta_redis_up", "Whether Redis could be asked.")
         try:
-            counts, sizes, oldest_s = self._read()
+            counts, sizes, oldest_s, is_reconciled = self._read()
         except (BatutaError, RedisError) as error:
             logger.warning("metrics-unreadable: %s", error)
             up.add_metric([], 0)
@@ -78,20 +78,24 @@ class JobsCollector(Collector):
         for name, (metric, says) in SIZES.items():
             yield GaugeMetricFamily(metric, says, value=sizes[name])
         yield GaugeMetricFamily(
+            "batuta_reconciler_up", "Whether a worker repairs and hands on alerts.", value=is_reconciled
+        )
+        yield GaugeMetricFamily(
             "batuta_outbox_oldest_seconds", "Age of the oldest outbox entry.", value=oldest_s
         )
 
-    def _read(self) -> tuple[Counts, dict[str, int], float]:
+    def _read(self) -> tuple[Counts, dict[str, int], float, bool]:
         state = self._state_of()
         keys = state.keys
         pipe = state.client.pipeline(transaction=False)
         pipe.time()
+        pipe.exists(keys.reconciler)
         for shard in state.shards:
             pipe.hgetall(keys.index(shard, "counts"))
             pipe.zrange(keys.index(shard, "outbox"), 0, 0, withscores=True)
             for name in SIZES:
                 pipe.zcard(keys.index(shard, name))
-        (seconds, micros), *answers = pipe.execute()
+        (seconds, micros), reconciler, *answers = pipe.execute()
         width = 2 + len(SIZES)
         counts: Counts = {}
         sizes = dict.fromkeys(SIZES, 0)
@@ -102,7 +106,7 @@ class JobsCollector(Collector):
             oldest_ms = min([oldest_ms, *(int(score) for _, score in oldest)])
             for name, size in zip(SIZES, cards, strict=True):
                 sizes[name] += size
-        return counts, sizes, (now_ms - oldest_ms) / 1000
+        return counts, sizes, (now_ms - oldest_ms) / 1000, bool(reconciler)
 
 
 def make_registry(state: StateManager) -> CollectorRegistry:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -27,6 +28,8 @@ from coordinator.states import State
 #: The kind of the jobs that deliver, and what their ids start with.
 KIND = f"{INTERNAL}alert"
 DELIVER = f"{INTERNAL}deliver"
+#: An alert goes before the jobs' steps, where the queue knows priorities: it takes little, and people wait.
+FIRST = 9
 #: Read from a shard at one tick.
 AT_ONCE = 100
 #: Where nobody has handed anything on yet: older alerts than this are news no more.
@@ -89,7 +92,7 @@ class Relay:
         """Return how many like it were held back before, or None where this one is held back."""
         if not self._rules.window_s:
             return 0
-        likeness = "|".join((channel, alert.alert, kind, _without_job(alert)))
+        likeness = "|".join((channel, alert.alert, kind, _likeness(alert)))
         digest = hashlib.sha256(likeness.encode("utf-8", "replace")).hexdigest()[:32]
         seen = f"{self._parts.settings.prefix}:alerts:seen:{digest}"
         first = self._client.set(seen, alert.id, nx=True, get=True, ex=self._rules.window_s)
@@ -104,7 +107,9 @@ class Relay:
     def _submit(self, channel: str, alert: Alert) -> None:
         job = f"{KIND}/{alert.id}/{channel}"
         arguments = {"alert": asdict(alert), "channel": channel}
-        options = {"queue": self._rules.queue} if self._rules.queue else {}
+        options: dict[str, Any] = {"priority": FIRST}
+        if self._rules.queue:
+            options["queue"] = self._rules.queue
         plan = compile_canvas(Signature(DELIVER, kwargs=arguments, options=options, immutable=True))
         fields: dict[str, Any] = {"kind": KIND, "version": "1", "total": 1, "params": dumps(arguments)}
         fields |= {"params_hash": "-", "receipt": "-"}
@@ -118,8 +123,9 @@ class Relay:
             logger.warning("alerts wait for the broker: %s", error)
 
 
-def _without_job(alert: Alert) -> str:
-    return alert.message.replace(alert.job, "") if alert.job else alert.message
+def _likeness(alert: Alert) -> str:
+    text = alert.message.replace(alert.job, "") if alert.job else alert.message
+    return re.sub(r"\[\d+\]", "[]", text)  # whichever part of a header it was
 
 
 def _text(fields: dict[bytes, bytes]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -29,8 +30,7 @@ GRACE_S = 15
 @click.pass_obj
 def api_command(session: Session, address: str, port: int, workers: int, threads: int, is_open: bool) -> int:
     """Start the HTTP interface; COORDINATOR_API_TOKENS says who may use it."""
-    from coordinator.web.settings import OPEN, WebSettings
-
+    web = _web()
     if is_open and not is_loopback(address):
         raise click.UsageError(
             f"expected a loopback address with --open, got {address}: whoever reaches it could stop jobs; "
@@ -38,18 +38,12 @@ def api_command(session: Session, address: str, port: int, workers: int, threads
             click.get_current_context(),
         )
     if is_open:
-        os.environ[OPEN] = "1"
+        os.environ[web.settings.OPEN] = "1"
     # The half of the threads is kept for requests that don't wait.
     os.environ.setdefault("COORDINATOR_API_WAITING", str(threads // 2))
-    WebSettings.from_env()  # now, with one message, rather than in each of gunicorn's workers
+    web.WebSettings.from_env()  # now, with one message, rather than in each of gunicorn's workers
     host = f"[{address}]" if ":" in address else address
-    argv = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        APP,
-        f"--bind={host}:{port}",
-    ]
+    argv = [sys.executable, "-m", "gunicorn", APP, CONFIG, f"--bind={host}:{port}"]
     argv += [f"--workers={workers}", f"--threads={threads}", f"--timeout={TIMEOUT_S}"]
     argv += ["--worker-class=gthread", "--no-control-socket", f"--graceful-timeout={GRACE_S}"]
     return run_part(session, argv)
@@ -70,10 +64,8 @@ def api_command(session: Session, address: str, port: int, workers: int, threads
 @click.pass_obj
 def api_token_command(session: Session, name: str, scopes: tuple[str, ...]) -> None:
     """Make a token for the HTTP interface; it is shown once and kept nowhere."""
-    from coordinator.web.tokens import new_token
-
     try:
-        secret, token = new_token(name, scopes)
+        secret, token = _web().tokens.new_token(name, scopes)
     except ValueError as error:
         raise click.BadParameter(
             f"expected up to 64 letters, digits, . _ or -, got {name!r}", param_hint="NAME"
@@ -82,3 +74,15 @@ def api_token_command(session: Session, name: str, scopes: tuple[str, ...]) -> N
         show_json({"token": secret, "entry": token.entry})
         return
     click.echo(f"token: {secret}\nadd to COORDINATOR_API_TOKENS: {token.entry}")
+
+
+def _web() -> Any:
+    try:
+        from coordinator import web
+        from coordinator.web import settings, tokens  # noqa: F401  names of ``web`` from here on
+    except ModuleNotFoundError as error:
+        raise click.UsageError(
+            f"expected the package {error.name}, found none; do: pip install 'batuta[api]'",
+            click.get_current_context(),
+        ) from error
+    return web

@@ -1,8 +1,7 @@
 """The endpoints of jobs: submit, look, steer.
 
 Thin: each calls the façade and says its answer. Invariant: a submit is
-idempotent under its key, and is accepted once it is recorded, for what is
-recorded is sent by the reconciler even if the broker is away now.
+idempotent under its key, and whatever is accepted was recorded.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from typing import Any
 
 from flask import Response, request, url_for
 
-from coordinator.errors import BrokerUnreachable, JobNotFound
 from coordinator.state.overview import Cursor
 from coordinator.states import JobStatus, Receipt, State, new_job_id
 from coordinator.validation import job_id_for
@@ -29,7 +27,14 @@ def submit_job(api: Api, body: models.JobRequest) -> Answer:
     job = _checked_id(body)
     if body.queue not in (None, api.coordinator.settings.queue, *api.settings.queues):
         raise ApiProblem(422, "unknown-queue", f"the queue {body.queue!r} is not in COORDINATOR_API_QUEUES")
-    receipt = _submitted(api, body, job)
+    receipt = api.coordinator.submit(
+        body.kind,
+        body.params,
+        key=job,
+        queue=body.queue,
+        priority=body.priority,
+        deadline_s=body.deadline_s,
+    )
     if receipt.status == "duplicate":
         status = api.coordinator.status(receipt.id)
         if status.state == State.REJECTED:  # the same request gets the same answer
@@ -62,7 +67,7 @@ def get_job(api: Api, job: str) -> JobStatus:
 
 def list_steps(api: Api, job: str, query: models.StepsQuery) -> models.StepPage:
     """A job's steps."""
-    found = (s for s in api.coordinator.steps(job) if query.state in (None, s.state))
+    found = (s for s in api.coordinator.state_manager.steps(job) if query.state in (None, s.state))
     steps = list(islice(found, query.cursor, query.cursor + query.limit + 1))
     is_more = len(steps) > query.limit
     return models.StepPage(steps=steps[: query.limit], next=query.cursor + query.limit if is_more else None)
@@ -128,24 +133,6 @@ def _checked_id(body: models.JobRequest) -> str:
             f"and its last not one of {', '.join(RESERVED)}",
         )
     return job
-
-
-def _submitted(api: Api, body: models.JobRequest, job: str) -> Receipt:
-    try:
-        return api.coordinator.submit(
-            body.kind,
-            body.params,
-            key=job,
-            queue=body.queue,
-            priority=body.priority,
-            deadline_s=body.deadline_s,
-        )
-    except BrokerUnreachable:
-        try:
-            api.coordinator.state_manager.state(job)
-        except JobNotFound:
-            raise
-        return Receipt(job, "accepted")  # recorded: the reconciler sends it once the broker is back
 
 
 def _cursor(text: str) -> Cursor | None:

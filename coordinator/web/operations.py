@@ -98,9 +98,12 @@ class Operation:
 
         def view(**path: str) -> Response:
             try:
-                return self._respond(api, path)
+                response = self._respond(api, path)
             except Exception as error:
-                return problem_of(error).response()
+                response = problem_of(error).response()
+            response.headers["Cache-Control"] = "no-store"
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            return response
 
         return view
 

@@ -3,7 +3,10 @@
 With COORDINATOR_LOG=json all logs, gunicorn's own included, are JSON, one object a line.
 """
 
+from typing import Any
+
 from coordinator.logs import is_json
+from coordinator.web import streams
 
 _FORMATTER = {"()": "coordinator.logs.JsonFormatter"}
 _HANDLER = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "json"}
@@ -18,3 +21,8 @@ if is_json():
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {"gunicorn.error": _QUIET, "gunicorn.access": _QUIET},
     }
+
+
+def post_worker_init(worker: Any) -> None:
+    """Let streams end when their process is told to, rather than when it is made to."""
+    streams.is_ending = lambda: not worker.alive

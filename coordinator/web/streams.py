@@ -23,11 +23,16 @@ from coordinator.web.operations import Api, validated
 
 EVENT_STREAM = "text/event-stream"
 #: Between two looks with nothing to say: a comment, by which a proxy sees that the line lives.
-BEAT_S = 5.0
+BEAT_S = 2.0
 #: Then the browser connects again by itself, and a token that was taken back is noticed.
 LONGEST_S = 300.0
 
 logger = logging.getLogger(__name__)
+
+
+def is_ending() -> bool:
+    """Whether this process is to end; whoever serves it may say so, and streams end soon."""
+    return False
 
 
 def stream_events(api: Api, job: str, after: str) -> Response:
@@ -37,7 +42,6 @@ def stream_events(api: Api, job: str, after: str) -> Response:
     api.slots.take()
     response = Response(_lines(api, job, after), content_type=EVENT_STREAM)
     response.call_on_close(api.slots.give_back)  # also when the reader has gone, or nothing was read
-    response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
@@ -48,7 +52,7 @@ def _lines(api: Api, job: str, after: str) -> Iterator[str]:
     ends = time.monotonic() + LONGEST_S
     yield "retry: 1000\n\n"
     try:
-        while time.monotonic() < ends:
+        while time.monotonic() < ends and not is_ending():
             present = state.state(job)  # looked at before the events: the last of them is then among these
             for event in state.events(job, after):
                 after = event.id

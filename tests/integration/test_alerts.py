@@ -289,6 +289,15 @@ def test_alert_settings_are_refused_without_their_secrets_when_they_cannot_be_us
     assert read_channels("json://a mail=mailto://b") == {"1": "json://a", "mail": "mailto://b"}
 
 
+def test_doctor_says_who_is_told_when_it_looks(coordinator, monkeypatch):
+    """A fault in the settings is found by looking, before an alert is missed, and no secret is said."""
+    cases = (("", "ok", "feed"), (f"ops=json://{SECRET}", "ok", "ops"), (SECRET, "error", "entry 1"))
+    for urls, level, found in cases:
+        monkeypatch.setenv("COORDINATOR_ALERT_URLS", urls)
+        finding = next(finding for finding in coordinator.findings() if finding.name == "alerts")
+        assert finding.level == level and found in finding.found and SECRET not in finding.found
+
+
 def test_rules_want_warnings_and_errors_when_there_is_no_file():
     """Also the word that a job has recovered, but nothing else of mere information."""
     rules = Rules()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import requests
 
 from coordinator.web.tokens import new_token
 from tests.conftest import Services
+from tests.flows import add
 from tests.servers.process import Process, free_port, wait_ready
 from tests.waiting import wait_until
 
@@ -23,12 +25,12 @@ def start_api(services: Services, tmp_path: Path) -> Iterator[Callable[..., tupl
     """Start the command; returns its process, its address and a token that may do all."""
     started: list[Process] = []
 
-    def start(*options: str) -> tuple[Process, str, str]:
+    def start(*options: str, env: dict[str, str] | None = None) -> tuple[Process, str, str]:
         secret, token = new_token("tester", ("read", "submit", "steer"))
         port = free_port()
         command = [sys.executable, str(ROOT / "manage.py"), "api", "--port", str(port), *options]
-        env = {**os.environ, **services.env, "COORDINATOR_API_TOKENS": token.entry}
-        process = Process(command, log=tmp_path / "api.log", env=env)
+        known = {"COORDINATOR_API_TOKENS": token.entry, **(env or {})}
+        process = Process(command, log=tmp_path / "api.log", env={**os.environ, **services.env, **known})
         started.append(process)
         process.launch()
         url = f"http://127.0.0.1:{port}"
@@ -42,7 +44,7 @@ def start_api(services: Services, tmp_path: Path) -> Iterator[Callable[..., tupl
 
 def test_api_command_serves_and_ends_cleanly_when_told_to(start_api, start_worker):
     """A job by HTTP from submit to result, its events as they come, and an orderly end on SIGTERM."""
-    process, url, secret = start_api("--workers", "1")
+    process, url, secret = start_api("--workers", "1", env={"COORDINATOR_LOG": "json"})
     start_worker()
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {secret}"
@@ -56,8 +58,22 @@ def test_api_command_serves_and_ends_cleanly_when_told_to(start_api, start_worke
         assert session.get(f"{url}/jobs/by%2Fhttp/result", timeout=20).json()["result"] == 12
         assert requests.get(f"{url}/jobs", timeout=20).status_code == 401
     assert secret not in process.log.read_text()
+    assert all("event" in json.loads(line) for line in process.log.read_text().splitlines())
 
     assert process.stop(15) == 0
+
+
+def test_api_command_ends_soon_when_somebody_reads_a_stream(start_api, coordinator):
+    """An open stream ends with its process; whoever reads it connects again, elsewhere."""
+    process, url, secret = start_api("--workers", "1")
+    job = coordinator.launch(add.s(1, 1))
+    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {secret}"}
+    with requests.get(f"{url}/jobs/{job}/events", headers=headers, stream=True, timeout=20) as stream:
+        lines = stream.iter_lines(decode_unicode=True)
+        assert next(lines) == "retry: 1000"
+
+        assert process.stop(10) == 0
+        assert "event: end" not in list(lines)
 
 
 def test_api_command_refuses_to_start_when_nobody_could_use_it(services, tmp_path):
