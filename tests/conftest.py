@@ -78,7 +78,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "services" in metafunc.fixturenames:
         only = metafunc.config.getoption("--broker")
-        metafunc.parametrize("services", [only] if only else BROKER_KINDS, indirect=True, scope="function")
+        marker = metafunc.definition.get_closest_marker("brokers")
+        kinds = [kind for kind in (marker.args if marker else BROKER_KINDS) if only in (None, kind)]
+        metafunc.parametrize("services", kinds, indirect=True, scope="function")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

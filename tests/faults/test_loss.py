@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 
+import pytest
 from celery import chain, group
 
 from coordinator.states import StepState
@@ -51,12 +52,11 @@ def test_job_completes_when_an_alien_consumer_eats_a_message(coordinator, start_
     assert redriven(coordinator, job)
 
 
+@pytest.mark.brokers("rabbitmq")
 def test_job_completes_when_rabbitmq_comes_back_empty(
     coordinator, start_worker, services, rabbitmq, tmp_path
 ):
     """The broker lost its data folder in mid-job: queues, messages and all."""
-    if services.kind != "rabbitmq":
-        return
     start_worker()
     gate = tmp_path / "gate"
     job = coordinator.launch(

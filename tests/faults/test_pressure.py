@@ -39,12 +39,11 @@ def test_job_completes_when_redis_was_out_of_memory_in_between(
     assert runs.read_text().split() == ["1"]
 
 
+@pytest.mark.brokers("rabbitmq")
 def test_submit_is_refused_and_what_runs_goes_on_when_rabbitmq_blocks_publishers(
     coordinator, start_worker, services, rabbitmq, tmp_path
 ):
     """A memory alarm: a clear error at submit, and a step that was recorded is followed up afterwards."""
-    if services.kind != "rabbitmq":
-        return
     start_worker()
     gate = tmp_path / "gate"
     job = coordinator.launch(chain(wait_for_file.s(str(gate)), double.si(4)))
@@ -63,10 +62,9 @@ def test_submit_is_refused_and_what_runs_goes_on_when_rabbitmq_blocks_publishers
     assert coordinator.wait(refused, timeout_s=60) == [0, 2, 4]
 
 
+@pytest.mark.brokers("rabbitmq")
 def test_submit_is_refused_and_absent_when_the_broker_is_down(coordinator, services, rabbitmq):
     """Refused means absent: nothing is left of the job."""
-    if services.kind != "rabbitmq":
-        return
     rabbitmq.kill()
     try:
         with pytest.raises(BrokerUnreachable, match="is it running"):
