@@ -12,9 +12,9 @@ from statistics import fmean
 
 from coordinator.graph.fold import Graph, Node
 
-STEP_WIDTH, STEP_HEIGHT = 156.0, 54.0
+STEP_WIDTH, STEP_HEIGHT = 172.0, 54.0
 POINT_SIZE = 18.0
-GAP_X, GAP_Y = 36.0, 16.0
+GAP_X, GAP_Y = 32.0, 16.0
 MARGIN = 12.0
 SWEEPS = 3
 

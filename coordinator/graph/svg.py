@@ -13,7 +13,7 @@ from html import escape
 from coordinator.graph.fold import Graph, Node
 from coordinator.graph.layout import Layout, Place, lay_out
 
-LABEL_LENGTH = 20
+LABEL_LENGTH = 22
 BAR_INSET = 12.0
 #: A picture that is too wide shrinks so far before it scrolls.
 LEAST_SCALE = 0.75
