@@ -17,6 +17,7 @@ from tests.flows import add
 from tests.servers.process import Process, free_port, wait_ready
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.brokers("rabbitmq")
 ROOT = Path(__file__).resolve().parents[2]
 
 
