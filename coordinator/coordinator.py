@@ -27,7 +27,7 @@ from coordinator.errors import (
 )
 from coordinator.outbox import FRONTIER
 from coordinator.parts import Parts
-from coordinator.plan import Plan
+from coordinator.plan import Plan, PlannedStep
 from coordinator.registry import Kind
 from coordinator.settings import Settings
 from coordinator.state import parse_step_id
@@ -77,13 +77,25 @@ class Coordinator(Submission):
     def kind(self, name: str) -> Kind:
         return registry.kind(name)
 
-    def plan(self, kind: str, params: Mapping[str, Any]) -> Plan:
+    def plan(
+        self, kind: str, params: Mapping[str, Any], *, queue: str | None = None, priority: int | None = None
+    ) -> Plan:
         """Return what would run, without running it.
 
         Raises:
             UnknownKind, InvalidParams, UnsupportedCanvas.
         """
-        return validation.validate(registry.kind(kind), params).plan
+        options = {name: v for name, v in (("queue", queue), ("priority", priority)) if v is not None}
+        return validation.validate(registry.kind(kind), params, options).plan
+
+    def plan_of(self, job: str) -> tuple[Plan, dict[str, Plan]]:
+        """Return the plan of a job, and those of the steps that put a canvas in their place, by key."""
+        self._state.state(job)
+        return self._state.plan(job), self._state.fragments(job)
+
+    def queue_of(self, step: PlannedStep) -> str:
+        """Return the queue that a step of a plan goes to: its own, its task's, or where the routes send it."""
+        return self._parts.dispatcher.queue_of(step)
 
     # -- submit -------------------------------------------------------------
 

@@ -33,6 +33,7 @@ STYLES = {
     "error": "red",
     "rejected": "red",
     "cancelled": "magenta",
+    "lost": "bright_black",
 }
 AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 PIPE_WIDTH = 10_000

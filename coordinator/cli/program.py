@@ -30,6 +30,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "status": ("read", "Show one job: state, progress, checks, error."),
         "watch": ("watch", "Follow a job until it ends."),
         "result": ("read", "Print a job's result."),
+        "graph": ("graph", "Show the plan of a job, or of a kind: text, Mermaid or SVG."),
         "steps": ("read", "List a job's steps."),
         "events": ("events", "Show what happened to a job, as it happens with --follow."),
         "alerts": ("read", "List alerts, newest first."),

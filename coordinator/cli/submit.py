@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import IO, Any, TypeVar
 
@@ -20,9 +21,10 @@ from coordinator.states import Receipt
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLAN_COLUMNS = (
-    Column("STEP", lambda step: str(step.key)),
-    Column("TASK", lambda step: step.task, folds=True),
-    Column("QUEUE", lambda step: str(getattr(step, "queue", None) or ""), spare=True),
+    Column("STEP", lambda row: row["step"]),
+    Column("TASK", lambda row: row["task"], folds=True),
+    Column("MESSAGES", lambda row: f"{row['messages']:,}"),
+    Column("QUEUE", lambda row: ", ".join(row["queues"]), spare=True),
 )
 
 
@@ -131,10 +133,31 @@ def submit(session: Session, kind: str, *, worker: bool, **request: Any) -> Rece
     return receipt
 
 
-def show_plan(session: Session, kind: str, *, pairs: tuple[str, ...], file: IO[str] | None, **_: Any) -> None:
-    """Print the steps that a request would make."""
-    plan = session.coordinator().plan(kind, params_for(session, kind, pairs, file))
-    show_rows(session, list(plan.steps), PLAN_COLUMNS, none="no steps")
+def show_plan(
+    session: Session, kind: str, *, pairs: tuple[str, ...], file: IO[str] | None, **request: Any
+) -> None:
+    """Print the steps that a request would make; many parallel ones are one row."""
+    from coordinator.graph import fold
+    from coordinator.plan import NEVER
+
+    coordinator = session.coordinator()
+    wanted = {name: request.get(name) for name in ("queue", "priority")}
+    plan = coordinator.plan(kind, params_for(session, kind, pairs, file), **wanted)
+    queues = {step.key: coordinator.queue_of(step) for step in plan.steps if step.after != NEVER}
+    rows = [_planned(node.keys, node.task, queues) for node in fold(plan).nodes if node.kind == "step"]
+    count = Counter(queues.values())
+    if session.is_json:
+        show_json({"steps": rows, "messages": len(queues), "queues": count})
+        return
+    show_rows(session, rows, PLAN_COLUMNS, none="no steps")
+    where = ", ".join(f"{number:,} to {queue}" for queue, number in sorted(count.items()))
+    click.echo(f"{len(queues):,} messages: {where}; each and replace add theirs when they run", err=True)
+
+
+def _planned(keys: list[str], task: str, queues: dict[str, str]) -> dict[str, Any]:
+    used = sorted({queues[key] for key in keys if key in queues})
+    name = keys[0] if len(keys) == 1 else f"{keys[0]} – {keys[-1]}"
+    return {"step": name, "task": task, "messages": sum(key in queues for key in keys), "queues": used}
 
 
 def params_for(session: Session, kind: str, pairs: tuple[str, ...], file: IO[str] | None) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Signature, chain, chord
 from click.testing import CliRunner, Result
 from pydantic import BaseModel, ConfigDict, Field
 
 from coordinator import errors
 from coordinator.cli import connection
 from coordinator.cli.program import main
+from coordinator.compiler import compile_canvas
 from coordinator.states import Event, Flag, JobStatus, Receipt, State, StepState, StepStatus
 
 JOB = "orders-abc123def456"
@@ -85,8 +87,15 @@ class FakeCoordinator:
         self._raise()
         return self.receipt
 
-    def plan(self, kind: str, params: dict[str, Any]) -> Any:
-        return SimpleNamespace(steps=[SimpleNamespace(key="0", task="orders.survey", queue="batuta")])
+    def plan(self, kind: str, params: dict[str, Any], **_: Any) -> Any:
+        parts = [Signature("orders.clean", args=(number,)) for number in range(2000)]
+        return compile_canvas(chain(Signature("orders.survey"), chord(parts, Signature("orders.publish"))))
+
+    def plan_of(self, job_id: str) -> Any:
+        return self.plan("orders", {}), {}
+
+    def queue_of(self, step: Any) -> str:
+        return "slow" if step.task == "orders.clean" else "batuta"
 
     def result(self, job_id: str) -> Any:
         self._raise()

@@ -151,6 +151,17 @@ def test_dry_run_sends_nothing(facade, call):
     assert facade.calls == []
 
 
+def test_dry_run_counts_messages_and_queues_when_many_steps_are_parallel(facade, call):
+    """Thousands of parallel steps are one row; the messages are told, queue by queue."""
+    result = call("submit", "orders", "-p", "source=a", "--dry-run")
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ["0", "1", "2001"]
+    assert "2,002 messages: 2 to batuta, 2,000 to slow" in result.stderr
+
+    document = json.loads(call("submit", "orders", "-p", "source=a", "--dry-run", "-o", "json").stdout)
+    assert document["messages"] == 2002 and document["queues"] == {"batuta": 2, "slow": 2000}
+    assert document["steps"][1]["task"] == "orders.clean"
+
+
 def test_run_prints_the_result_when_the_job_succeeded(facade, call):
     """Progress is on stderr, so the result can be piped."""
     facade.found, facade.value = [make_job(State.SUCCEEDED)], {"rows": 3}

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+from coordinator.states import State, StepState, StepStatus
+from tests.unit.cli.conftest import JOB, make_job
+
+
+def test_graph_of_a_kind_is_a_few_lines_when_thousands_of_steps_are_parallel(facade, call):
+    """Nothing is sent; the parallel steps are one line, and each line says what comes before."""
+    result = call("graph", "orders", "-p", "source=a")
+
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines == ["0 survey", "1 – 2000 clean ×2,000 after 0", "2001 publish after all of 1 – 2000"]
+    assert facade.calls == []
+
+
+def test_graph_of_a_job_says_how_its_steps_stand(facade, call):
+    """With a job, each line ends with how many are done."""
+    facade.found = [make_job(State.PROCESSING)]
+    facade.ran = [
+        StepStatus("s", "0", "orders.survey", StepState.SUCCEEDED),
+        *(StepStatus("s", str(n), "orders.clean", StepState.SUCCEEDED) for n in range(1, 501)),
+        StepStatus("s", "501", "orders.clean", StepState.FAILED),
+        StepStatus("s", "2001", "orders.publish", StepState.WAITING),
+    ]
+
+    lines = call("graph", JOB[:8]).stdout.splitlines()
+
+    assert [line.split("  ")[-1].strip() for line in lines] == [
+        "succeeded", "500 of 2,000 done, 1 failed", "waiting",
+    ]  # fmt: skip
+
+
+def test_graph_is_mermaid_or_svg_or_json_when_asked(facade, call):
+    """The forms for documents, for a browser, and for programs."""
+    mermaid = call("graph", "orders", "-p", "source=a", "--as", "mermaid").stdout
+    assert mermaid.startswith("flowchart LR") and '[["clean ×2,000"]]' in mermaid and '(("all"))' in mermaid
+
+    picture = ElementTree.fromstring(call("graph", "orders", "-p", "source=a", "--as", "svg").stdout)  # noqa: S314  our own
+    assert picture.tag.endswith("svg") and "2,000" in "".join(picture.itertext())
+
+    rows = json.loads(call("graph", "orders", "-p", "source=a", "-o", "json").stdout)
+    assert [row["steps"] for row in rows if row["kind"] == "step"] == [1, 2000, 1]
