@@ -32,6 +32,7 @@ DURABLE = {
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    "broker_channel_error_retry": True,  # consumer_timeout closes the channel, which would end the worker
 }
 
 #: Celery's own, and one that gives Flower the Jobs tab where it is Flower that runs: named, not imported.
