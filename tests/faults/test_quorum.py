@@ -1,0 +1,112 @@
+"""Quorum queues: chains, chords, retries and kills, as on classic ones."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+from celery import chain, chord
+
+from coordinator.states import StepState
+from tests.conftest import Services
+from tests.faults.conftest import TALLY, new_tally, points_to_try
+from tests.faults.crash_points import BOARD_VARIABLE, ROLE_VARIABLE, Board
+from tests.faults.shapes import SHAPES
+from tests.faults.test_crash_points import run_job
+from tests.flows import add, double, flaky, mark, total, wait_for_file
+from tests.waiting import wait_until
+
+REPRESENTATIVE = ("chord in a chain", "retrying step")
+
+
+@pytest.fixture
+def services(request, services: Services) -> Services:
+    if services.kind != "rabbitmq":
+        pytest.skip("only RabbitMQ has quorum queues")
+    services.env["COORDINATOR_QUEUE_TYPE"] = "quorum"
+    return services
+
+
+def queue_type(rabbitmq, name: str) -> str:
+    rows = [line.split() for line in rabbitmq.ctl("list_queues", "name", "type").splitlines()]
+    return next(row[1] for row in rows if row[0] == name)
+
+
+def test_chain_with_a_chord_completes_when_its_queue_is_a_quorum_queue(coordinator, start_worker, rabbitmq):
+    """The value is the same, and the queue is what was asked for."""
+    start_worker()
+    canvas = chain(add.s(1, 2), chord([add.s(10), double.s(), add.s(1)], total.s()), double.s())
+
+    assert coordinator.wait(coordinator.launch(canvas), timeout_s=20) == 2 * (13 + 6 + 4)
+    assert queue_type(rabbitmq, coordinator.settings.queue) == "quorum"
+
+
+def test_retry_waits_and_runs_when_its_queue_is_a_quorum_queue(coordinator, start_worker, tmp_path):
+    """The waiting is in Redis: no ETA message, which quorum queues can't delay."""
+    start_worker()
+    path = tmp_path / "runs"
+
+    job = coordinator.launch(chain(flaky.si(str(path), 2, 0.5), double.s()))
+
+    assert coordinator.wait(job, timeout_s=20) == 2 * 3
+    times = [float(line.split()[1]) for line in path.read_text().splitlines()]
+    assert len(times) == 3 and all(later - sooner >= 0.5 for sooner, later in itertools.pairwise(times))
+
+
+def test_step_is_taken_over_when_the_worker_is_killed_on_a_quorum_queue(coordinator, start_worker, tmp_path):
+    """A whole worker dies in mid-step; another goes on, and what was recorded is not run again."""
+    victim = start_worker()
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    job = coordinator.launch(chain(mark.si(1, str(runs)), wait_for_file.si(str(gate)), mark.s(str(runs))))
+    wait_until(lambda: coordinator.steps(job)[1].state == StepState.RUNNING, what="the step to run")
+
+    victim.kill()
+    gate.write_text("done")
+    start_worker()
+
+    assert coordinator.wait(job, timeout_s=30) == "done"
+    assert runs.read_text().split() == ["1", "done"]
+
+
+def test_jobs_complete_when_rabbitmq_is_restarted_under_quorum_queues(
+    coordinator, start_worker, rabbitmq, tmp_path
+):
+    """A broker that goes and comes back with its data: nothing is lost, nothing is recorded twice.
+
+    It is asked to stop: a single node of RabbitMQ 3.10 that is killed outright can leave its quorum queues
+    without a leader for good (rabbitmq-server issue 10070), whatever its clients do.
+    """
+    start_worker()
+    runs = str(tmp_path / "runs")
+    jobs = [
+        coordinator.launch(chain(mark.si(n, runs), chord([double.s(), add.s(n)], total.s()), mark.s(runs)))
+        for n in range(10)
+    ]
+
+    rabbitmq.restart(kill=False)
+
+    for number, job in enumerate(jobs):
+        assert coordinator.wait(job, timeout_s=60) == 4 * number
+
+
+@pytest.mark.parametrize("name", REPRESENTATIVE)
+def test_job_completes_once_when_a_child_is_killed_at_any_call_on_a_quorum_queue(
+    name, coordinator, start_worker, board_path, tmp_path, request
+):
+    """The crash points of classic queues, on a sample of shapes."""
+    shape = next(shape for shape in SHAPES if shape.name == name)
+    board = Board(board_path, create=True)
+    start_worker(env={BOARD_VARIABLE: str(board_path), ROLE_VARIABLE: "child"})
+    run_job(shape, coordinator, board, tmp_path / "warm", 0, 0)
+    clean = run_job(shape, coordinator, board, tmp_path / "clean", 0, 0)
+    tally = TALLY[f"{name}, quorum queue", "child"] = new_tally(2 * clean.calls)
+    for call, when in points_to_try(clean.calls, every=request.config.getoption("--every-point")):
+        started = time.monotonic()
+        result = run_job(shape, coordinator, board, tmp_path / f"{call}-{when}", call, when)
+        tally["tried"] += 1
+        tally["hung"] += result.hung
+        assert not result.hung, (call, when, time.monotonic() - started, result.report)
+        extra = sum(result.runs.values()) - sum(clean.runs.values())
+        tally["again"] += extra > 0
+        assert set(result.runs) == set(clean.runs) and extra <= 1, (call, when, result.runs)
