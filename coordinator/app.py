@@ -15,6 +15,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from coordinator import builtin, logs, redis_transport, registry
+from coordinator.limits import is_expendable
 from coordinator.parts import Parts
 from coordinator.reconciler import ReconcilerStep
 from coordinator.settings import Settings
@@ -86,6 +87,8 @@ def _defaults(settings: Settings) -> dict[str, Any]:
         "result_expires": settings.retention_s,
         "worker_hijack_root_logger": True,
         "timezone": "UTC",
+        # A solo worker can't send heartbeats while a step runs; its leases tell that it lives.
+        **({"broker_heartbeat": 0} if is_expendable() else {}),
     }
 
 

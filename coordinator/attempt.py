@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, Reject, Retry, TimeLimitExceeded
 from celery.utils.log import get_task_logger
 from kombu.utils.json import dumps
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -23,6 +23,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from coordinator import blobs
 from coordinator.compiler import compile_canvas
 from coordinator.errors import BatutaError, InvalidParams, JobNotFound, StateUnreachable, Unreachable
+from coordinator.limits import limits
 from coordinator.plan import PHASE_CHECK, Follow, PlannedStep, prefix_of
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Attempt:
             time.sleep(REQUEUE_PAUSE_S)  # the message comes back at once
             raise Reject(str(error), requeue=True) from error
         try:
-            value = self.task.body(*args, **kwargs)
+            with limits(self.task, self._on_hard_limit):
+                value = self.task.body(*args, **kwargs)
         except Retry as again:
             self._defer(again)
             raise
@@ -247,6 +249,9 @@ class Attempt:
         else:
             self._fail(reject, "the step rejected its message")
         raise reject
+
+    def _on_hard_limit(self, limit_s: float) -> None:
+        self._fail(TimeLimitExceeded(limit_s), f"the step ran for longer than its limit of {limit_s:g} s")
 
     def _fail(self, error: BaseException, message: str = "", alert: str = "failed") -> None:
         document = error_document(self.task.name, self.task.request.id, error, message)

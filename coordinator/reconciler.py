@@ -25,6 +25,7 @@ from celery.worker import state as worker_state
 from coordinator.alerting import Alerting
 from coordinator.attempt import owner_of
 from coordinator.errors import BatutaError, JobNotFound
+from coordinator.limits import is_expendable
 from coordinator.parts import Parts
 from coordinator.state import parse_step_id
 from coordinator.state.steps import CAME_BACK_EMPTY
@@ -99,7 +100,7 @@ class Reconciler:
 
     def _end(self, request: Any) -> None:
         """Kill the child that runs a stopped step; pools without children let it run on."""
-        if request.worker_pid and request.worker_pid != os.getpid():
+        if request.worker_pid and (request.worker_pid != os.getpid() or is_expendable()):
             logger.warning("step-ended: %s went on though it was told to stop", request.id)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(request.worker_pid, signal.SIGKILL)

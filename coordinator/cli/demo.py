@@ -34,9 +34,10 @@ PARTITION_BYTES = 200_000
 def demo_command(session: Session, destination: str | None) -> int | None:
     """Run process_data on the data set that is shipped; needs no server."""
     folder = Path(destination) if destination else _fresh_folder()
-    params = {**shipped(DATA), "destination": str(folder.absolute()), "partition_bytes": PARTITION_BYTES}
+    files = shipped(DATA)
+    params = {**files, "destination": str(folder.absolute()), "partition_bytes": PARTITION_BYTES}
     session.kind = KIND
-    click.echo(f"{KIND}: check {_near(params['source'])} against {_near(params['rules'])}", err=True)
+    click.echo(f"{KIND}: check {_near(files['source'])} against {_near(files['rules'])}", err=True)
     receipt = session.submitted(session.coordinator(worker=True).submit(KIND, params))
     if follow(session, receipt.id, view_for(session, sys.stderr), timeout_s=None) is None:
         return DETACHED

@@ -12,6 +12,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,8 +22,11 @@ from coordinator.cli import connection
 from coordinator.cli.options import Word, common
 from coordinator.cli.session import Session
 from coordinator.embedded.guard import end_with_parent
+from coordinator.embedded.worker import core_count
+from coordinator.fleet import Fleet
 from coordinator.settings import Settings
 
+POOLS = ("prefork", "fleet")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 # Everything after -- goes to Celery as it is.
 PASS_ON = {"ignore_unknown_options": False, "allow_interspersed_args": True}
@@ -30,6 +34,14 @@ PASS_ON = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 
 @click.command("worker", context_settings=PASS_ON)
 @click.option("-c", "--concurrency", type=click.IntRange(min=1), help="Processes; default: one per core.")
+@click.option(
+    "-P",
+    "--pool",
+    type=Word(POOLS),
+    default=POOLS[0],
+    show_default=True,
+    help="prefork: a worker with child processes; fleet: single-slot workers side by side, faster.",
+)
 @click.option("-Q", "--queues", metavar="NAME,…", help="Queues to read; default: COORDINATOR_QUEUE.")
 @click.option("-n", "--name", help="Name of the node; default: a new one.")
 @click.option("-l", "--loglevel", type=Word(LEVELS), default="info", show_default=True)
@@ -39,6 +51,7 @@ PASS_ON = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 def worker_command(
     session: Session,
     concurrency: int | None,
+    pool: str,
     queues: str | None,
     name: str | None,
     loglevel: str,
@@ -47,10 +60,13 @@ def worker_command(
     """Start a Celery worker; what stands after -- is passed on to Celery."""
     # A name of its own: RabbitMQ keeps a dead node's control queue locked for a while (405 RESOURCE_LOCKED).
     node = name or f"worker-{secrets.token_hex(3)}"
-    options = ["--hostname", node if "@" in node else f"{node}@%h", "--loglevel", loglevel]
+    options = ["--loglevel", loglevel]
     options += ["--without-mingle", "--without-gossip"]  # Durable steps need neither; both slow the start.
-    options += ["--concurrency", str(concurrency)] if concurrency else []
     options += ["--queues", queues] if queues else []
+    if pool == "fleet":
+        return run_fleet(session, node, concurrency or core_count(), [*options, *more])
+    options += ["--hostname", _at_host(node)]
+    options += ["--concurrency", str(concurrency)] if concurrency else []
     return run_celery(session, ["worker", *options, *more])
 
 
@@ -70,6 +86,27 @@ def flower_command(session: Session, address: str, port: int, more: tuple[str, .
         )
     # Flower reads FLOWER_BASIC_AUTH itself; on the command line every user of the machine could see it.
     return run_celery(session, ["flower", f"--address={address}", f"--port={port}", *more])
+
+
+def run_fleet(session: Session, node: str, count: int, options: Sequence[str]) -> int:
+    """Run single-slot workers side by side until told to end, and return the exit code."""
+    os.environ.update(environment())
+
+    def command(slot: int) -> list[str]:
+        name, at, host = node.partition("@")
+        hostname = _at_host(f"{name}-{slot}{at}{host}")
+        celery = [sys.executable, "-m", "celery", "-A", "coordinator.app", "worker"]
+        return [*celery, "--pool", "solo", "--concurrency", "1", "--hostname", hostname, *options]
+
+    with ExitStack() as stack:
+        if Settings.from_env().is_embedded:
+            connection.start_embedded(stack, session.say)
+        session.say(" ".join(command(1)))
+        return Fleet(command, count).run()
+
+
+def _at_host(node: str) -> str:
+    return node if "@" in node else f"{node}@%h"
 
 
 def run_celery(session: Session, command: list[str]) -> int:

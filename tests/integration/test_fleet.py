@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from celery import chain, chord
+
+from coordinator.errors import JobFailed
+from coordinator.states import StepState
+from tests.flows import add, double, softly_too_long, stubborn, too_long, total, wait_for_file
+from tests.servers.process import Process
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def fleet(services, tmp_path) -> Iterator[Process]:
+    """Two single-slot workers, started as a user starts them."""
+    services.env["COORDINATOR_GRACE_S"] = "0.5"
+    command = [sys.executable, str(ROOT / "manage.py"), "worker", "--pool", "fleet", "-c", "2"]
+    process = Process(command, log=tmp_path / "fleet.log", env={**os.environ, **services.env})
+    process.launch()
+    wait_until(lambda: process.log.read_text().count(" ready.") == 2, what="two workers to be ready")
+    yield process
+    process.kill()
+
+
+def workers(fleet: Process) -> list[psutil.Process]:
+    return psutil.Process(fleet.pid).children()
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_fleet_runs_jobs_and_replaces_a_worker_that_is_killed(coordinator, fleet, tmp_path):
+    """A worker killed in mid-step: another takes its place, and the job completes."""
+    gate = tmp_path / "gate"
+    job = coordinator.launch(
+        chain(wait_for_file.s(str(gate)), chord([add.si(1, 2), add.si(3, 4)], total.s()))
+    )
+    wait_until(lambda: coordinator.steps(job)[0].state == StepState.RUNNING, what="the step to run")
+    for worker in workers(fleet):
+        worker.kill()
+    gate.write_text("x")
+
+    assert coordinator.wait(job, timeout_s=40) == 10
+    assert len(workers(fleet)) == 2
+
+
+@pytest.mark.brokers("rabbitmq")
+@pytest.mark.parametrize("task", [too_long, softly_too_long], ids=["hard", "soft"])
+def test_fleet_enforces_time_limits(task, coordinator, fleet):
+    """The solo pool has none; the fleet's workers have."""
+    with pytest.raises(JobFailed) as caught:
+        coordinator.wait(coordinator.launch(chain(task.s(), double.s())), timeout_s=30)
+
+    assert "TimeLimitExceeded" in caught.value.facts["error"]["type"]
+    assert coordinator.wait(coordinator.launch(add.s(1, 1)), timeout_s=30) == 2
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_fleet_ends_a_step_that_does_not_stop_when_its_job_is_cancelled(coordinator, fleet, tmp_path):
+    """After the grace the worker ends, and another takes its place."""
+    path = tmp_path / "pid"
+    job = coordinator.launch(stubborn.s(str(path)))
+    pid = int(wait_until(lambda: path.exists() and path.read_text(), what="the step to run"))
+
+    coordinator.cancel(job)
+
+    wait_until(lambda: not psutil.pid_exists(pid), timeout_s=20, what="its process to be ended")
+    assert coordinator.wait(coordinator.launch(add.s(1, 1)), timeout_s=30) == 2
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_fleet_ends_warm_when_told_to(coordinator, fleet, tmp_path):
+    """SIGTERM: the running step is finished, then all workers end, and the fleet with 0."""
+    gate = tmp_path / "gate"
+    job = coordinator.launch(wait_for_file.s(str(gate)))
+    wait_until(lambda: coordinator.steps(job)[0].state == StepState.RUNNING, what="the step to run")
+    alive = workers(fleet)
+
+    fleet.signal(signal.SIGTERM)
+    gate.write_text("x")
+
+    assert fleet.popen.wait(timeout=30) == 0
+    assert coordinator.wait(job, timeout_s=5) == "x"
+    assert not [worker for worker in alive if worker.is_running()]
