@@ -73,7 +73,7 @@ def _text(alert: Alert) -> dict[str, Any]:
     lines = [alert.message]
     if alert.more:
         lines.append(f"{alert.more} more like it were held back")
-    lines.append(f"alert {alert.id}")  # by which a receiver knows one that comes twice
+    lines.append(f"alert {alert.id.replace('-', ':', 1)}")  # as the feed has it: tells one that comes twice
     kind = "success" if alert.alert == "recovered" else _WORDS.get(alert.severity, "failure")
     return {"title": f"{about}: {alert.alert}", "body": "\n".join(lines), "notify_type": kind}
 

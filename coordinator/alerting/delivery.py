@@ -18,10 +18,13 @@ from coordinator.alerting.channels import DeliveryFailed, read_channels, send
 from coordinator.alerting.relay import DELIVER
 from coordinator.alerting.rounds import URLS, load
 from coordinator.alerting.rules import Alert
+from coordinator.errors import SettingsError
 from coordinator.parts import Parts
 from coordinator.step import Step
 
 LONGEST_WAIT_S = 600
+#: Until an alert is looked at again that met a worker whose rules or channels can't be used.
+UNUSABLE_S = 60
 #: How long one try may take before another step may try as well.
 TRY_S = 30
 MINUTE_S = 60
@@ -36,7 +39,10 @@ def register(app: Celery) -> None:
 
 
 def _deliver(step: Step, alert: Alert, name: str) -> str:
-    rules, _ = load(os.environ)
+    try:
+        rules, _ = load(os.environ)
+    except SettingsError as error:  # another worker may know better, or this one once it is corrected
+        step.retry(exc=error, countdown=UNUSABLE_S)
     line = Line(step.parts, name, rules.per_minute)
     wait_s = line.wait_s()
     if wait_s:

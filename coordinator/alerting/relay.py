@@ -31,7 +31,7 @@ DELIVER = f"{INTERNAL}deliver"
 #: An alert goes before the jobs' steps, where the queue knows priorities: it takes little, and people wait.
 FIRST = 9
 #: Read from a shard at one tick.
-AT_ONCE = 100
+AT_ONCE = 25
 #: Where nobody has handed anything on yet: older alerts than this are news no more.
 FIRST_LOOK_BACK_S = 3600
 

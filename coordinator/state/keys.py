@@ -23,6 +23,11 @@ hash, the journal; ``x`` hash, errors of failed steps; ``g`` hash, the plans of
 expanded steps; ``f`` hash, the flags; ``e`` stream, events, about 1,000 kept;
 ``a`` hash, attempts of unfinished steps; ``b`` hash, the barriers' counts.
 ``a`` and ``b`` go when the job succeeds; the rest ``retention_s`` after its end.
+
+Beside the shards: ``alerts:places`` hash, up to where each shard's alerts were
+handed on; ``alerts:seen:…`` strings, what was said lately; ``alerts:line:…``
+strings, how a channel is doing (``coordinator.alerting``); ``api:<token>:<minute>``
+strings, requests (``coordinator.web.limits``). All but the first expire.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def test_alert_reaches_its_channel_once_when_a_job_fails(coordinator, start_work
     wait_until(lambda: set(deliveries(coordinator).values()) == {State.SUCCEEDED}, what="its record")
     assert ops.titles() == [f"job {job}: failed"]
     assert "boom" in ops.taken[0]["message"] and ops.taken[0]["type"] == "failure"
-    assert coordinator.alerts()[0]["id"].replace(":", "-") in ops.taken[0]["message"]
+    assert coordinator.alerts()[0]["id"] in ops.taken[0]["message"]
     assert [found.id for found in coordinator.jobs()] == [job]
 
 
