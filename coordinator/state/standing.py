@@ -75,14 +75,14 @@ def standing(state: StateManager, job: str) -> Standing:
 
 def _recorded(state: StateManager, records: str) -> list[Ran]:
     found: list[Ran] = []
+    names: dict[str, str] = {}
     cursor = "0"
     while len(found) < MOST_ATTEMPTS:
-        cursor, *rows = state._run("attempts", [records], [cursor, ATTEMPTS_AT_ONCE])
-        for key, attempt, started, runtime, worker in zip(*[iter(rows)] * 5, strict=True):
-            began = int(started)
-            found.append(
-                Ran(key, int(attempt), began, began + int(runtime), loads(worker) or "", "succeeded")
-            )
+        cursor, lines = state._run("attempts", [records], [cursor, ATTEMPTS_AT_ONCE])
+        for line in lines.splitlines():
+            key, attempt, started, runtime, worker = line.split("\t")
+            name = names.get(worker) or names.setdefault(worker, loads(worker))
+            found.append(Ran(key, int(attempt), int(started), int(started) + int(runtime), name, "succeeded"))
         if cursor == "0":
             break
     return found

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from celery import chain, chord, group
 
+from coordinator.canvas import race
 from coordinator.compiler import compile_canvas
 from coordinator.graph import Graph, Tally, draw, fold
 from coordinator.graph.layout import lay_out
@@ -79,6 +80,16 @@ def test_group_in_a_steps_place_joins_when_something_follows():
         ("double*9", "join"),
         ("join", "total"),
     }
+
+
+def test_race_meets_in_one_point_when_something_follows():
+    """The lanes of a race end where the first of them decides."""
+    plan = compile_canvas(chain(race(add.s(1, 2), chain(double.s(1), double.s())), total.s()))
+
+    found = edges(fold(plan))
+
+    assert {before for before, after in found if after == "race"} == {"add[0]", "double[1]"}
+    assert ("race", "total") in found
 
 
 @pytest.mark.parametrize("width", [1, 3, 6, 50])
