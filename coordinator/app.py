@@ -53,7 +53,7 @@ def make_app(settings: Settings) -> Celery:
     app.parts = Parts(app, settings)
     app.steps["worker"].add(ReconcilerStep)
     builtin.register(app)
-    app.conf.include = list(settings.jobs)
+    app.conf.include = registry.found(settings.jobs)
     return app
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from coordinator.errors import SettingsError, UnknownKind
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+#: What the wheel calls the package of shipped jobs: ``tasks``, its name in a checkout, is that of many a project.
+SHIPPED = "batuta_tasks"
+DEFAULT = "tasks"
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -94,7 +99,7 @@ def load(modules: Sequence[str]) -> None:
     """
     if modules and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    for name in modules:
+    for name in found(modules):
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -102,3 +107,16 @@ def load(modules: Sequence[str]) -> None:
                 f"COORDINATOR_JOBS: expected modules that can be imported, found no module {error.name!r}; "
                 "start in the folder that holds it, or install it"
             ) from error
+
+
+def found(modules: Sequence[str]) -> list[str]:
+    """Return the modules to import: where nothing is called ``tasks``, the default, what the wheel ships."""
+    return [SHIPPED if name == DEFAULT and is_missing(name) else name for name in modules]
+
+
+def is_missing(module: str) -> bool:
+    """Whether no such module can be imported; a folder without an ``__init__.py`` is none."""
+    if module in sys.modules:
+        return False
+    spec = importlib.util.find_spec(module)
+    return spec is None or spec.origin is None

@@ -1,3 +1,3 @@
 """The jobs that are shipped. The app imports this module, which registers their kinds."""
 
-from tasks.process_data import workflow as workflow
+from .process_data import workflow as workflow

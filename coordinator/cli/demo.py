@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
+from coordinator import registry
 from coordinator.cli.exits import DETACHED
 from coordinator.cli.options import common
 from coordinator.cli.output import show_fields, show_json
@@ -18,7 +20,6 @@ from coordinator.cli.session import Session, program_name
 from coordinator.cli.watch import follow
 from coordinator.errors import InvalidRequest
 
-DATA = Path(__file__).resolve().parents[2] / "data"
 KIND = "process_data"
 FIRST_ROWS = 5
 #: Small enough that the small data set is cleaned in several steps, side by side.
@@ -34,7 +35,7 @@ PARTITION_BYTES = 200_000
 def demo_command(session: Session, destination: str | None) -> int | None:
     """Run process_data on the data set that is shipped; needs no server."""
     folder = Path(destination) if destination else _fresh_folder()
-    files = shipped(DATA)
+    files = shipped(use_shipped_jobs())
     params = {**files, "destination": str(folder.absolute()), "partition_bytes": PARTITION_BYTES}
     session.kind = KIND
     click.echo(f"{KIND}: check {_near(files['source'])} against {_near(files['rules'])}", err=True)
@@ -48,6 +49,21 @@ def demo_command(session: Session, destination: str | None) -> int | None:
         show_outcome(result)
         click.echo(f"\nHow it ran: {program_name()} steps {receipt.id}")
     return None
+
+
+def use_shipped_jobs() -> Path:
+    """Let the shipped jobs be the only ones, whatever project this folder holds; return their data's folder.
+
+    Raises:
+        InvalidRequest: the extra that they need is not installed.
+    """
+    for needed in ("polars", "numpy", "zstandard", "jinja2"):
+        if registry.is_missing(needed):
+            raise InvalidRequest(f"expected {needed}, found none; do: pip install 'batuta[process-data]'")
+    wheels = find_spec(registry.SHIPPED)
+    os.environ["COORDINATOR_JOBS"] = registry.SHIPPED if wheels else registry.DEFAULT
+    folder = Path(wheels.origin or "").parent if wheels else Path(__file__).resolve().parents[2]
+    return folder / "data"
 
 
 def shipped(folder: Path) -> dict[str, str]:

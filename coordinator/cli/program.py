@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from coordinator import __version__
 from coordinator.cli.exits import ReaderLeft, report
 from coordinator.cli.options import common
 from coordinator.cli.session import Session
@@ -103,21 +103,8 @@ class Program(click.Group):
 
 def _show_version(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
     if is_asked:
-        click.echo(installed_version())
+        click.echo(__version__)
         ctx.exit()
-
-
-def installed_version() -> str:
-    """Return the version of the installed package, or of this source tree."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("batuta")
-    except metadata.PackageNotFoundError:
-        import tomllib
-
-        project = Path(__file__).resolve().parents[2] / "pyproject.toml"
-        return str(tomllib.loads(project.read_text())["project"]["version"])
 
 
 @click.command(cls=Program, epilog=EPILOG, no_args_is_help=True)

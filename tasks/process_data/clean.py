@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks.process_data.compiled import Compiled, compile_rules
-from tasks.process_data.engine import check
-from tasks.process_data.errors import SourceError
-from tasks.process_data.frames import slices
-from tasks.process_data.quarantine import Place
-from tasks.process_data.rules import Rules
-from tasks.process_data.slices import Slice
-from tasks.process_data.summary import Groups
-from tasks.process_data.survey import SURVEY, Partition, Surveyed, unchanged
-from tasks.process_data.tally import Tally
-from tasks.process_data.workspace import Workspace, Written
+from .compiled import Compiled, compile_rules
+from .engine import check
+from .errors import SourceError
+from .frames import slices
+from .quarantine import Place
+from .rules import Rules
+from .slices import Slice
+from .summary import Groups
+from .survey import SURVEY, Partition, Surveyed, unchanged
+from .tally import Tally
+from .workspace import Workspace, Written
 
 if TYPE_CHECKING:
     import polars as pl

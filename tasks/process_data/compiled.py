@@ -14,9 +14,9 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from tasks.process_data.errors import RulesError
-from tasks.process_data.expressions import compile_sql, first_line
-from tasks.process_data.rules import Column, Rules, Scalar
+from .errors import RulesError
+from .expressions import compile_sql, first_line
+from .rules import Column, Rules, Scalar
 
 if TYPE_CHECKING:
     import polars as pl

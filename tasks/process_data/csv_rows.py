@@ -11,11 +11,11 @@ import csv
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tasks.process_data import records
-from tasks.process_data.errors import SourceError
-from tasks.process_data.layout import BOM
-from tasks.process_data.slices import ROW, Misfit, Slice, numbered
-from tasks.process_data.survey import Surveyed
+from . import records
+from .errors import SourceError
+from .layout import BOM
+from .slices import ROW, Misfit, Slice, numbered
+from .survey import Surveyed
 
 if TYPE_CHECKING:
     import polars as pl

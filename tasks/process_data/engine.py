@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tasks.process_data.compiled import TEXT, Compiled, with_types
-from tasks.process_data.errors import RulesError, SourceError
-from tasks.process_data.expressions import first_line
-from tasks.process_data.quarantine import Place, Suspects, note_suspects, quarantine_lines
-from tasks.process_data.slices import Slice
-from tasks.process_data.tally import Tally, smallest
+from .compiled import TEXT, Compiled, with_types
+from .errors import RulesError, SourceError
+from .expressions import first_line
+from .quarantine import Place, Suspects, note_suspects, quarantine_lines
+from .slices import Slice
+from .tally import Tally, smallest
 
 if TYPE_CHECKING:
     import polars as pl

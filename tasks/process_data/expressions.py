@@ -11,7 +11,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
-from tasks.process_data.errors import RulesError
+from .errors import RulesError
 
 if TYPE_CHECKING:
     import polars as pl

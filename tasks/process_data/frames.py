@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO
 
-from tasks.process_data import records
-from tasks.process_data.csv_rows import from_csv
-from tasks.process_data.errors import SourceError
-from tasks.process_data.json_rows import from_json_lines
-from tasks.process_data.slices import ROW, Slice, numbered
-from tasks.process_data.sources import open_source
-from tasks.process_data.survey import Partition, Surveyed
+from . import records
+from .csv_rows import from_csv
+from .errors import SourceError
+from .json_rows import from_json_lines
+from .slices import ROW, Slice, numbered
+from .sources import open_source
+from .survey import Partition, Surveyed
 
 SLICE_BYTES = 8 * 1024 * 1024
 SLICE_CELLS = 1_250_000

@@ -10,16 +10,16 @@ import os
 import tempfile
 from pathlib import Path
 
-from tasks.process_data.clean import source_schema
-from tasks.process_data.compiled import compile_rules
-from tasks.process_data.errors import RulesError, SourceError
-from tasks.process_data.layout import layout_of, one_layout
-from tasks.process_data.params import ProcessData
-from tasks.process_data.publish import foreign_content
-from tasks.process_data.rules import Rules, load_rules
-from tasks.process_data.sources import Source, find_sources
-from tasks.process_data.summary import compile_summary
-from tasks.process_data.survey import Surveyed
+from .clean import source_schema
+from .compiled import compile_rules
+from .errors import RulesError, SourceError
+from .layout import layout_of, one_layout
+from .params import ProcessData
+from .publish import foreign_content
+from .rules import Rules, load_rules
+from .sources import Source, find_sources
+from .summary import compile_summary
+from .survey import Surveyed
 
 
 def readable(params: ProcessData) -> list[str] | None:

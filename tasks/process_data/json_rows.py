@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tasks.process_data.errors import SourceError
-from tasks.process_data.slices import ROW, Misfit, Slice
-from tasks.process_data.survey import Surveyed
+from .errors import SourceError
+from .slices import ROW, Misfit, Slice
+from .survey import Surveyed
 
 if TYPE_CHECKING:
-    from tasks.process_data.records import Offsets
+    from .records import Offsets
 
 
 def from_json_lines(source: Surveyed, text: bytes, ends: Offsets, row: int, columns: list[str]) -> Slice:

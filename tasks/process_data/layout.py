@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from tasks.process_data import records
-from tasks.process_data.errors import SourceError
-from tasks.process_data.sources import Source, open_source, plain_blocks
+from . import records
+from .errors import SourceError
+from .sources import Source, open_source, plain_blocks
 
 HEAD_BYTES = 1024 * 1024
 BOM = b"\xef\xbb\xbf"

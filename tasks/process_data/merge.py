@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.process_data.clean import source_schema
-from tasks.process_data.compiled import Compiled, compile_rules
-from tasks.process_data.errors import SourceError, TooManyInvalid
-from tasks.process_data.report import render
-from tasks.process_data.rules import Rules
-from tasks.process_data.summary import Groups
-from tasks.process_data.survey import SURVEY, Surveyed
-from tasks.process_data.tally import Tally
-from tasks.process_data.workspace import MANIFEST, Workspace, Written
+from .clean import source_schema
+from .compiled import Compiled, compile_rules
+from .errors import SourceError, TooManyInvalid
+from .report import render
+from .rules import Rules
+from .summary import Groups
+from .survey import SURVEY, Surveyed
+from .tally import Tally
+from .workspace import MANIFEST, Workspace, Written
 
 FIRST_REASONS = 10
 _MISFIT_RULES = ("row.fields", "row.json")

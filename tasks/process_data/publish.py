@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tasks.process_data.errors import DestinationError
-from tasks.process_data.merge import REPORT, SUMMARY
-from tasks.process_data.workspace import LOCK, MANIFEST, PRIVATE, Workspace, sha256_of, told_apart
+from .errors import DestinationError
+from .merge import REPORT, SUMMARY
+from .workspace import LOCK, MANIFEST, PRIVATE, Workspace, sha256_of, told_apart
 
 
 def publish(workspace: Workspace, merged: dict[str, Any]) -> dict[str, Any]:

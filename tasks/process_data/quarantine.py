@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tasks.process_data.compiled import TEXT, Check, Compiled
-from tasks.process_data.slices import ROW, Misfit
-from tasks.process_data.tally import BUCKETS, EXAMPLES, FIRST_ROWS, Tally
+from .compiled import TEXT, Check, Compiled
+from .slices import ROW, Misfit
+from .tally import BUCKETS, EXAMPLES, FIRST_ROWS, Tally
 
 if TYPE_CHECKING:
     import polars as pl

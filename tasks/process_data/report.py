@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from tasks.process_data.merge import Whole
+    from .merge import Whole
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 TOP_VALUES = 8

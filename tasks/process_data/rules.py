@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tasks.process_data.errors import RulesError
+from .errors import RulesError
 
 Scalar = bool | int | float | str
 ColumnType = Literal["string", "integer", "number", "decimal", "boolean", "date", "datetime"]
@@ -125,7 +125,7 @@ def load_rules(place: str | dict[str, Any]) -> Rules:
 
 
 def _parsed(place: str) -> Any:
-    from tasks.process_data.sources import read_bytes
+    from .sources import read_bytes
 
     try:
         text = read_bytes(place).decode("utf-8-sig")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-from tasks.process_data.errors import SourceError
-from tasks.process_data.params import ProcessData
+from .errors import SourceError
+from .params import ProcessData
 
 BLOCK_BYTES = 1024 * 1024
 PIECE_BYTES = 32 * 1024

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.app import app
-from tasks.process_data.params import ProcessData
-from tasks.process_data.workspace import Workspace
+
+from .params import ProcessData
+from .workspace import Workspace
 
 _NAME = "process_data."
 
@@ -20,7 +21,7 @@ _NAME = "process_data."
 @app.task(name=_NAME + "readable")  # type: ignore[untyped-decorator, unused-ignore]
 def readable(params: dict[str, Any]) -> list[str] | None:
     """Check that every source is there and its head can be read."""
-    from tasks.process_data import gate
+    from . import gate
 
     return gate.readable(ProcessData(**params))
 
@@ -28,7 +29,7 @@ def readable(params: dict[str, Any]) -> list[str] | None:
 @app.task(name=_NAME + "rules_compile")  # type: ignore[untyped-decorator, unused-ignore]
 def rules_compile(params: dict[str, Any]) -> list[str] | None:
     """Check that the rules parse and work on the source's columns."""
-    from tasks.process_data import gate
+    from . import gate
 
     return gate.rules_compile(ProcessData(**params))
 
@@ -36,7 +37,7 @@ def rules_compile(params: dict[str, Any]) -> list[str] | None:
 @app.task(name=_NAME + "columns_present")  # type: ignore[untyped-decorator, unused-ignore]
 def columns_present(params: dict[str, Any]) -> list[str] | None:
     """Check that the sources have the columns that the rules name, all the same."""
-    from tasks.process_data import gate
+    from . import gate
 
     return gate.columns_present(ProcessData(**params))
 
@@ -44,7 +45,7 @@ def columns_present(params: dict[str, Any]) -> list[str] | None:
 @app.task(name=_NAME + "destination_free")  # type: ignore[untyped-decorator, unused-ignore]
 def destination_free(params: dict[str, Any]) -> list[str] | None:
     """Check that the destination can be written and holds nobody's output."""
-    from tasks.process_data import gate
+    from . import gate
 
     return gate.destination_free(ProcessData(**params))
 
@@ -52,7 +53,7 @@ def destination_free(params: dict[str, Any]) -> list[str] | None:
 @app.task(bind=True, name=_NAME + "survey")  # type: ignore[untyped-decorator, unused-ignore]
 def survey(self: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
     """Cut the sources into partitions at true row ends; return the partitions."""
-    from tasks.process_data.survey import survey as run
+    from .survey import survey as run
 
     request = ProcessData(**params)
     return run(request, _workspace(self, request.destination))
@@ -61,7 +62,7 @@ def survey(self: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
 @app.task(bind=True, name=_NAME + "clean")  # type: ignore[untyped-decorator, unused-ignore]
 def clean(self: Any, item: dict[str, Any], destination: str) -> dict[str, Any]:
     """Check one partition's rows; return its counts and the names and sha256 of its files."""
-    from tasks.process_data.clean import clean as run
+    from .clean import clean as run
 
     return run(_workspace(self, destination), item)
 
@@ -69,7 +70,7 @@ def clean(self: Any, item: dict[str, Any], destination: str) -> dict[str, Any]:
 @app.task(bind=True, name=_NAME + "merge")  # type: ignore[untyped-decorator, unused-ignore]
 def merge(self: Any, cleaned: list[dict[str, Any]], destination: str) -> dict[str, Any]:
     """Merge the partitions' counts into summary, report and manifest; return the counts."""
-    from tasks.process_data.merge import merge as run
+    from .merge import merge as run
 
     return run(_workspace(self, destination), cleaned)
 
@@ -77,7 +78,7 @@ def merge(self: Any, cleaned: list[dict[str, Any]], destination: str) -> dict[st
 @app.task(bind=True, name=_NAME + "publish")  # type: ignore[untyped-decorator, unused-ignore]
 def publish(self: Any, merged: dict[str, Any], destination: str) -> dict[str, Any]:
     """Move the output into the destination, the manifest last; return the job's result."""
-    from tasks.process_data.publish import publish as run
+    from .publish import publish as run
 
     return run(_workspace(self, destination), merged)
 

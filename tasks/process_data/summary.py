@@ -14,10 +14,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from tasks.process_data import exact
-from tasks.process_data.errors import RulesError
-from tasks.process_data.expressions import compile_sql, first_line
-from tasks.process_data.rules import Rules
+from . import exact
+from .errors import RulesError
+from .expressions import compile_sql, first_line
+from .rules import Rules
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.process_data import records
-from tasks.process_data.errors import SourceError
-from tasks.process_data.layout import layout_of, one_layout
-from tasks.process_data.params import ProcessData
-from tasks.process_data.parquet_footer import row_groups
-from tasks.process_data.rules import load_rules
-from tasks.process_data.sources import (
+from . import records
+from .errors import SourceError
+from .layout import layout_of, one_layout
+from .params import ProcessData
+from .parquet_footer import row_groups
+from .rules import load_rules
+from .sources import (
     BLOCK_BYTES,
     Source,
     find_sources,
@@ -27,7 +27,7 @@ from tasks.process_data.sources import (
     plain_blocks,
     size_and_change,
 )
-from tasks.process_data.workspace import Workspace
+from .workspace import Workspace
 
 RECORD_BYTES = 16 * 1024 * 1024  # a longer record is taken for an unclosed quote
 # Rows of few bytes take more memory than their text: a partition of them ends before its size is reached.

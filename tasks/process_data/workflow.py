@@ -7,8 +7,9 @@ from typing import Any
 from celery import chain
 
 from coordinator import each, job
-from tasks.process_data.params import ProcessData
-from tasks.process_data.steps import (
+
+from .params import ProcessData
+from .steps import (
     clean,
     columns_present,
     destination_free,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from tasks.process_data.errors import DestinationError
+from .errors import DestinationError
 
 PRIVATE = ".batuta"
 MANIFEST = "manifest.json"

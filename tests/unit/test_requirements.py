@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -57,3 +58,14 @@ def test_requirements_have_a_lower_and_an_upper_bound(name: str) -> None:
         if {"<", ">="} - {specifier.operator for specifier in requirement.specifier}
     ]
     assert not loose
+
+
+def test_wheel_needs_what_requirements_name_when_all_its_extras_are_taken() -> None:
+    """Nobody who installs the wheel gets another version than this repository was tested with."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    named = [*project["dependencies"], *(line for name in extras if name != "all" for line in extras[name])]
+    assert sorted(str(Requirement(line)) for line in named) == sorted(
+        map(str, requirements("requirements.txt"))
+    )
+    assert extras["all"] == [f"batuta[{','.join(name for name in extras if name != 'all')}]"]
