@@ -20,7 +20,7 @@ from coordinator.errors import SettingsError, UnknownKind
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-#: What the wheel calls the package of shipped jobs: ``tasks``, its name in a checkout, is that of many a project.
+#: The shipped jobs in the wheel: ``tasks``, their name in a checkout, is that of many a project's own.
 SHIPPED = "batuta_tasks"
 DEFAULT = "tasks"
 
