@@ -45,6 +45,14 @@ class Replaced(Exception):
     """A step put a canvas in its place."""
 
 
+class Streamed(Exception):
+    """A step put a stream in its place; holds what opens it for the attempt."""
+
+    def __init__(self, opens: Callable[[Attempt], list[str]]) -> None:
+        super().__init__("a stream")
+        self.opens = opens
+
+
 class Attempt:
     """One execution of a step, from taking the lease to sending what follows."""
 
@@ -84,6 +92,8 @@ class Attempt:
             raise
         except Replaced as replaced:
             return self._expand(replaced.args[0])
+        except Streamed as streamed:
+            return self._stream(streamed)
         except Reject as reject:
             self._reject(reject)
         except Ignore as ignore:
@@ -116,10 +126,10 @@ class Attempt:
 
     def _with_value(self, answer: list[Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Put the value of what came before in front of the step's own arguments."""
-        _, self.number, retries, self.started_ms, record, plan, epoch = answer
+        _, self.number, retries, self.started_ms, record, plan, epoch, share = answer
         self.state.notice_epoch(self.job, epoch)
         request = self.task.request
-        request.fence, request.retries = self.number, retries
+        request.fence, request.retries, request.share = self.number, retries, share
         if plan is not None:
             self.state.remember_blob(self.job, plan)
         if self.take:
@@ -213,6 +223,13 @@ class Attempt:
             raise Ignore(f"the canvas of attempt {self.number} was refused: it came late")
         self._send([plan.root_trigger])
         return f"expanded into {len(plan.steps)} steps"
+
+    def _stream(self, streamed: Streamed) -> str:
+        answer = self._patiently(streamed.opens, self)
+        if answer[0] == "fenced":
+            raise Ignore(f"the stream of attempt {self.number} was refused: it came late")
+        self._send(answer[1:])
+        return "expanded into batches"
 
     def _send(self, triggers: Sequence[str]) -> None:
         """Send what follows; what can't be sent now stays in the outbox, for the reconciler."""

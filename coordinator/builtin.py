@@ -10,15 +10,16 @@ from typing import Any
 
 from celery import Celery, Signature, group
 
-from coordinator import errback
+from coordinator import batch, errback
 from coordinator.alerting import delivery
 from coordinator.attempt import Attempt
-from coordinator.errors import BatutaError
+from coordinator.canvas import EACH
 from coordinator.step import Step
 from coordinator.validation import GATE, verdicts
 from coordinator.watermark import PROBE
 
-EACH = "coordinator.each"
+#: Of an each over a source that is no list, where no limits are given.
+UNLIMITED = {"batch": 0, "allow_failed": 0}
 
 
 class Gate(Step):
@@ -50,16 +51,19 @@ def register(app: Celery) -> None:
         flags = verdicts(checks, answers, digest, version)
         return {name: flag.valid for name, flag in flags.items()}
 
+    batch.register(app)
+
     @app.task(name=EACH, bind=True, shared=False)
-    def each(self: Step, items: Any, step: dict[str, Any]) -> list[Any]:
-        if not isinstance(items, list):
-            raise BatutaError(
-                f"each: expected a list from the step before, got {type(items).__name__}; return a list there"
-            )
+    def each(
+        self: Step, items: Any = None, *, step: dict[str, Any], batches: Any = None, over: Any = None
+    ) -> Any:
+        items = items if over is None else over
+        if batches is not None or not isinstance(items, list):
+            return batch.open_stream(self, items, step, batches or UNLIMITED)
         if not items:
             return []
         signature = Signature.from_dict(step)
-        return self.replace(group(signature.clone((item,)) for item in items))  # type: ignore[no-any-return]
+        return self.replace(group(signature.clone((item,)) for item in items))
 
     errback.register(app)
 

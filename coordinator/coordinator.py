@@ -253,6 +253,30 @@ class Coordinator(Submission):
         self._parts.outbox.send_again(job, FRONTIER)
         return self._state.status(job)
 
+    def tune(self, job: str, step: str, *, window: int | None = None, batch: int | None = None) -> JobStatus:
+        """Change the limits of an ``each`` that runs in batches.
+
+        Args:
+            job: the job's id.
+            step: the id or key of the ``each``.
+            window: how many batches may be in flight, from 1; as it was if None.
+            batch: how many items a batch has, 0 for as many as measured; as it was if None.
+
+        Raises:
+            InvalidRequest: the step runs no batches.
+            IllegalTransition: it has ended.
+        """
+        if (window is not None and window < 1) or (batch is not None and batch < 0):
+            raise InvalidRequest(f"expected a window from 1 and a batch from 0, got {window} and {batch}")
+        named = parse_step_id(step)
+        triggers = self._state.tune(job, named[1] if named else step, window=window, batch=batch)
+        self._parts.outbox.send(job, triggers)
+        return self._state.status(job)
+
+    def failed_items(self, job: str) -> list[dict[str, Any]]:
+        """Return the items that failed within the share that an ``each`` allows."""
+        return self._state.failed_items(job)
+
     def findings(self) -> list[Finding]:
         """Check broker, Redis, settings and workers; each finding says what to do."""
         return findings(self._parts)

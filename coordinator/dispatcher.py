@@ -25,9 +25,10 @@ from coordinator.errors import BrokerUnreachable
 from coordinator.plan import DELAYS, PlannedStep
 from coordinator.settings import redacted
 from coordinator.state.keys import step_id
+from coordinator.stream import BATCH
 
 HEADER = "batuta"
-MAPS = ("celery.map", "celery.starmap")
+MAPS = ("celery.map", "celery.starmap", BATCH)
 #: Messages on their way at once: bounds the memory of a large header.
 SEND_AT_ONCE = 500
 CONFIRM_TIMEOUT_S = 15.0

@@ -85,5 +85,9 @@ class StepTooLarge(BatutaError):
     """A step's arguments or result are over the size limit."""
 
 
+class TooManyFailed(BatutaError):
+    """More items of an each failed than its share allows."""
+
+
 def _rebuild(cls: type[BatutaError], message: str, facts: dict[str, Any]) -> BatutaError:
     return cls(message, **facts)

@@ -14,6 +14,7 @@ from coordinator.dispatcher import SEND_AT_ONCE, TaskDispatcher
 from coordinator.errors import JobNotFound
 from coordinator.plan import DELAYS, Plan, PlannedStep, prefix_of
 from coordinator.state import StateManager
+from coordinator.stream import Stream
 
 #: The trigger that names whatever is ready and not recorded.
 FRONTIER = "*"
@@ -28,8 +29,11 @@ class Outbox:
 
     def send(self, job: str, triggers: Sequence[str]) -> int:
         """Send what the triggers name; returns the number of messages."""
-        count = 0
+        named = [trigger for trigger in triggers if trigger.startswith("=")]
+        count = self._deliver_named(job, named) if named else 0
         for trigger in triggers:
+            if trigger in named:
+                continue
             steps = self._state.plan(job, prefix_of(trigger)).sent_by(trigger)
             count += self._deliver(job, trigger, steps)
         return count
@@ -49,6 +53,14 @@ class Outbox:
     def frontier(self, job: str) -> list[PlannedStep]:
         """Return the steps that are ready, not recorded, not running and not waiting for a timer."""
         return self._open_steps(job, FRONTIER, self._state.plan(job))
+
+    def _deliver_named(self, job: str, triggers: Sequence[str]) -> int:
+        """Send steps that are named one by one and have never been sent, all at once."""
+        plans = {prefix_of(trigger): self._state.plan(job, prefix_of(trigger)) for trigger in triggers}
+        steps = [step for trigger in triggers for step in plans[prefix_of(trigger)].sent_by(trigger)]
+        self._dispatcher.send(job, steps)
+        self._state.sent(job, list(triggers))
+        return len(steps)
 
     def _deliver(self, job: str, trigger: str, steps: Sequence[PlannedStep]) -> int:
         if not trigger.startswith("="):
@@ -80,6 +92,8 @@ class Outbox:
         else:
             fragments = {}
             steps = plan.sent_by(trigger)
+            if isinstance(plan, Stream):
+                steps = [step for step in steps if self._state.is_open(job, step.key)]
         busy |= self._state.waiting(job, [step.key for step in steps if _is_later(step)])
         return [s for s in steps if s.key not in recorded and s.key not in busy and s.key not in fragments]
 

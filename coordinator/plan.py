@@ -158,7 +158,11 @@ class Plan:
     @classmethod
     def loads(cls, blob: bytes) -> Plan:
         """Read what ``dumps`` wrote."""
-        document = loads(zlib.decompress(blob))
+        return cls.of(loads(zlib.decompress(blob)))
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Plan:
+        """Return a plan from its JSON document."""
         return cls(
             steps=tuple(_unpacked(row) for row in document["steps"]),
             joins=document["joins"],

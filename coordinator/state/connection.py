@@ -21,6 +21,8 @@ from coordinator.state.keys import counts_beside
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 10.0
+#: Put before every script, and before those that say "stream.".
+PRELUDES = ("prelude.lua", "stream.lua")
 
 
 class Scripts:
@@ -30,11 +32,11 @@ class Scripts:
         self.url = url
         self.client: Any = connect(url)  # redis-py's own types allow for answers that this client never gives
         folder = resources.files("coordinator.state") / "lua"
-        prelude = (folder / "prelude.lua").read_text()
+        preludes = {name: (folder / name).read_text() for name in PRELUDES}
         self._scripts = {
-            path.name.removesuffix(".lua"): self.client.register_script(prelude + path.read_text())
+            path.name.removesuffix(".lua"): self.client.register_script(_whole(path.read_text(), preludes))
             for path in folder.iterdir()
-            if path.name.endswith(".lua") and path.name != "prelude.lua"
+            if path.name.endswith(".lua") and path.name not in PRELUDES
         }
 
     def __call__(self, name: str, keys: list[str], args: list[Any]) -> list[Any]:
@@ -95,6 +97,13 @@ def connect(url: str) -> redis.Redis:
     )
     client.url = url
     return client
+
+
+def _whole(text: str, preludes: dict[str, str]) -> str:
+    return (
+        "".join(prelude for name, prelude in preludes.items() if name == "prelude.lua" or "stream." in text)
+        + text
+    )
 
 
 def _text(answer: Any) -> Any:

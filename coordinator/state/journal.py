@@ -22,7 +22,9 @@ from coordinator.errors import JobNotFound
 from coordinator.plan import Plan, Shape, filled, leaves, prefix_of
 from coordinator.state.connection import reaching
 from coordinator.state.keys import SHARDS, Keys
+from coordinator.state.streamed import Streamed
 from coordinator.states import Flag, State, Validation
+from coordinator.stream import Stream, plan_of
 
 #: Shorter than the shortest retention: a job's id can't come to name another plan within it.
 PLAN_CACHE_S = 50.0
@@ -37,7 +39,7 @@ LOST, OUT, WON = "!", "-", ">"
 RECORD_LENGTH = 5
 
 
-class Journal:
+class Journal(Streamed):
     """What is recorded about jobs. Safe to share between threads."""
 
     def __init__(self, client: Any, keys: Keys) -> None:
@@ -98,7 +100,7 @@ class Journal:
         )
         if blob is None:
             raise JobNotFound(f"job {job} has no plan {prefix!r} any more", job=job)
-        return self.remember(job, prefix, Plan.loads(blob))
+        return self.remember(job, prefix, plan_of(blob))
 
     def remember(self, job: str, prefix: str, plan: Plan) -> Plan:
         """Keep a plan at hand for a while."""
@@ -116,7 +118,7 @@ class Journal:
 
     def remember_blob(self, job: str, blob: bytes) -> None:
         """Keep a job's own plan at hand, from the form in which Redis holds it."""
-        self.remember(job, "", Plan.loads(blob))
+        self.remember(job, "", plan_of(blob))
 
     def knows_plan(self, job: str) -> bool:
         cached = self._plans.get((job, ""))
@@ -130,7 +132,7 @@ class Journal:
     def fragments(self, job: str) -> dict[str, Plan]:
         """Return the plans of the steps that put a canvas in their place, by key."""
         found = self.client.hgetall(self._key(job, "g"))
-        return {key.decode(): Plan.loads(blob) for key, blob in found.items()}
+        return self.with_open_steps(job, {key.decode(): plan_of(blob) for key, blob in found.items()})
 
     def recorded(self, job: str) -> set[str]:
         """Return the keys of the steps that are recorded."""
@@ -254,7 +256,8 @@ class Journal:
         if isinstance(text, bytes):
             text = text.decode()
         if text == EXPANDED:
-            return self.value(job, self.plan(job, f"{key}/").result)
+            plan = self.plan(job, f"{key}/")
+            return self.stream_value(job, key) if isinstance(plan, Stream) else self.value(job, plan.result)
         if text.startswith(WON):
             return self.value(job, loads(text[1:]))
         if text in (LOST, OUT):

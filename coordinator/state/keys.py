@@ -22,6 +22,8 @@ A job's own keys: ``m`` hash, what the job is; ``p`` string, the plan; ``r``
 hash, the journal; ``x`` hash, errors of failed steps; ``g`` hash, the plans of
 expanded steps; ``f`` hash, the flags; ``e`` stream, events, about 1,000 kept;
 ``a`` hash, attempts of unfinished steps; ``b`` hash, the barriers' counts.
+``s`` hash, streams, their limits and the shares of their steps in flight; ``v``
+hash, streams' records, pages and failed items (fields: ``lua/stream.lua``).
 ``a`` and ``b`` go when the job succeeds; the rest ``retention_s`` after its end.
 
 Beside the shards: ``alerts:places`` hash, up to where each shard's alerts were

@@ -18,10 +18,11 @@ from coordinator.errors import IllegalTransition, JobNotFound
 from coordinator.plan import Plan
 from coordinator.state.standstills import Standstills
 from coordinator.state.steps import flags_json
+from coordinator.state.streams import Streams
 from coordinator.states import Flag, State
 
 
-class StateManager(Standstills):
+class StateManager(Standstills, Streams):
     """Flags, state and results of jobs, in Redis. Safe to share between threads."""
 
     def submit(
@@ -54,7 +55,7 @@ class StateManager(Standstills):
 
     def cancel(self, job: str, reason: str = "") -> None:
         """Cancel a job: nothing of it starts from now on."""
-        keys = self.keys.named(job, "m e active timers p r x g f a b")
+        keys = self.keys.named(job, "m e active timers p r x g f a b s v")
         self._steer(
             job, "cancelled", "cancel", keys, [job, reason, self._retention_s, self.keys.channel(job)]
         )
@@ -69,7 +70,7 @@ class StateManager(Standstills):
 
     def retry(self, job: str) -> None:
         """Let a failed or cancelled job go on from what is recorded. The caller sends the frontier."""
-        keys = self.keys.named(job, "m e active outbox x a p r g f b")
+        keys = self.keys.named(job, "m e active outbox x a p r g f b s v")
         self._steer(job, "retried", "resume", keys, [job, "retry"])
 
     def retry_from(self, job: str, key: str) -> None:
@@ -80,7 +81,7 @@ class StateManager(Standstills):
         Raises:
             InvalidRequest: the job has no such step.
         """
-        keys = self.keys.named(job, "m e r g a b x active outbox p f")
+        keys = self.keys.named(job, "m e r g a b x active outbox p f s v")
         answer = ["changed"]
         while answer[0] == "changed":  # a step was recorded meanwhile
             self.state(job)
@@ -92,13 +93,13 @@ class StateManager(Standstills):
                 "records": {step: recorded[step] for step in goes.records},
                 "fragments": sorted(goes.fragments),
                 "counts": goes.counts,
-                "steps": sum(len(fragments[step].steps) for step in goes.fragments),
+                "steps": sum(fragments[step].size for step in goes.fragments),
             }
             answer = self._steer(job, "retried", "forget", keys, [job, key, len(attempts), dumps(document)])
 
     def complete(self, job: str) -> None:
         """End a job whose every step was recorded while it could not move."""
-        keys = self.keys.named(job, "m e active a b timers p r x g f")
+        keys = self.keys.named(job, "m e active a b timers p r x g f s v")
         self._run("complete", keys, [job, self._retention_s, self.keys.channel(job)])
 
     def fail_deadline(self, job: str, message: str) -> bool:
@@ -106,7 +107,7 @@ class StateManager(Standstills):
         error = dumps(
             {"step": "", "task": "", "type": "DeadlineExceeded", "message": message, "traceback": ""}
         )
-        keys = self.keys.named(job, "m e active outbox alerts p r x g f a b")
+        keys = self.keys.named(job, "m e active outbox alerts p r x g f a b s v")
         answer = self._run(
             "deadline",
             keys,

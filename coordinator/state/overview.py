@@ -26,7 +26,7 @@ INDEX_AT_ONCE = 500
 #: Jobs whose state and kind are read at once, and in all for one page.
 LOOKED_AT_ONCE = 500
 LOOKED_AT_MOST = 10_000
-LISTED = ("kind", "state", "version", "created", "started", "finished", "total", "error", "reason")
+LISTED = ("kind", "state", "version", "created", "started", "finished", "total", "done", "error", "reason")
 ACTIVE = frozenset({State.RECEIVED, State.PROCESSING, State.PAUSED})
 
 #: Kinds of jobs that Batuta itself runs start so.
@@ -202,7 +202,7 @@ def status_of(
         created_ms=number("created") or 0,
         started_ms=number("started"),
         finished_ms=number("finished"),
-        steps_done=done,
+        steps_done=done + (number("done") or 0),
         steps_total=number("total") or 0,
         flags=tuple(flags),
         params=params or {},

@@ -48,7 +48,7 @@ class Steps(Views):
         triggers = [part[1] for part in step.follow if part[0] == "next"]
         return self._run(
             "begin",
-            self.keys.named(job, "m r a g p leases outbox timers"),
+            self.keys.named(job, "m r a g p leases outbox timers s"),
             [
                 job,
                 step.key,
@@ -62,12 +62,14 @@ class Steps(Views):
             ],
         )
 
-    def finish(self, job: str, key: str, attempt: int, record: str, follow: Follow) -> list[str]:
+    def finish(
+        self, job: str, key: str, attempt: int, record: str, follow: Follow, turn: str = ""
+    ) -> list[str]:
         """Record a result: see ``lua/finish.lua``."""
         return self._run(
             "finish",
-            self.keys.named(job, "m r a b e p f g x leases outbox active timers"),
-            [job, key, attempt, record, dumps(follow), self._retention_s, self.keys.channel(job)],
+            self.keys.named(job, "m r a b e p f g x leases outbox active timers s v"),
+            [job, key, attempt, record, dumps(follow), self._retention_s, self.keys.channel(job), turn],
         )
 
     def decide(
@@ -117,7 +119,7 @@ class Steps(Views):
         return str(
             self._run(
                 "fail",
-                self.keys.named(job, "m r a x e p f g b leases active timers alerts outbox"),
+                self.keys.named(job, "m r a x e p f g b leases active timers alerts outbox s v"),
                 [
                     job,
                     key,

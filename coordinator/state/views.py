@@ -16,6 +16,7 @@ from coordinator.state.journal import EXPANDED, LOST, OUT, RECORD_LENGTH, WON
 from coordinator.state.keys import SHARDS, step_id
 from coordinator.state.overview import Cursor, Overview, status_of
 from coordinator.states import Event, JobStatus, StepState, StepStatus
+from coordinator.stream import Stream
 
 
 class Views(Overview):
@@ -86,7 +87,21 @@ class Views(Overview):
                 job, step, hashes, is_ready=ready[step.after], is_expanded=step.key in fragments
             )
             if step.key in fragments:
-                yield from self._steps_of(job, fragments[step.key], fragments, hashes)
+                fragment = fragments[step.key]
+                yield from self._steps_of(job, fragment, fragments, hashes)
+                if isinstance(fragment, Stream):
+                    yield from self._failed_items(job, fragment)
+
+    def _failed_items(self, job: str, stream: Stream) -> Iterator[StepStatus]:
+        task = stream.each["step"]["task"]
+        label = task.rpartition(".")[2]
+        for failed in self.failed_items(job):
+            if failed["owner"] == stream.owner:
+                id_ = step_id(job, stream.owner, f"{label}[{failed['item']}]")
+                error = {"step": id_, "task": task, "traceback": "", **failed}
+                yield StepStatus(
+                    id_, f"{stream.owner}[{failed['item']}]", task, StepState.FAILED, error=error
+                )
 
     def _step_status(
         self,

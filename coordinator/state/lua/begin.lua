@@ -1,9 +1,9 @@
 -- Take the right to run a step, or say why not.
 -- KEYS: 1 m (hash), 2 r (hash), 3 a (hash), 4 g (hash), 5 p (string), 6 leases (zset),
---       7 outbox (zset), 8 timers (zset)
+--       7 outbox (zset), 8 timers (zset), 9 s (hash)
 -- ARGV: 1 job, 2 step, 3 token of this delivery, 4 lease (ms), 5 most crashes, 6 phase,
 --       7 step whose record is wanted ('' for none), 8 '1' if the plan is wanted, 9… triggers of the step
--- Returns: {'run', attempt, retries, started (ms), record, plan, epoch} | {'recorded', trigger…} | {'expanded'} |
+-- Returns: {'run', attempt, retries, started (ms), record, plan, epoch, share} | {'recorded', trigger…} | {'expanded'} |
 --          {'leased', token} | {'waiting'} | {'stopped', state} | {'exhausted', attempt, crashes} | {'gone'}
 -- Invariant: at most one unexpired lease a step; repeating it with one token gives the same lease.
 local job, step = ARGV[1], ARGV[2]
@@ -12,8 +12,9 @@ local meta = redis.call('HMGET', KEYS[1], 'state', 'receipt', 'epoch', 'begun', 
 local state = meta[1]
 if not state then return {'gone'} end
 if is_lost(KEYS[2], step) then return {'stopped', 'lost'} end
-if redis.call('HEXISTS', KEYS[2], step) == 1 then
+if redis.call('HEXISTS', KEYS[2], step) == 1 or stream.is_over(KEYS[9], step) then
   local answer = {'recorded'}
+  stream.noted(KEYS[9], KEYS[7], job, step, answer)
   for i = 9, #ARGV do
     if redis.call('ZSCORE', KEYS[7], job .. '|' .. ARGV[i]) then answer[#answer + 1] = ARGV[i] end
   end
@@ -56,4 +57,4 @@ if a then redis.call('ZREM', KEYS[8], member) end
 return {'run', attempt.attempt, attempt.retries, attempt.started,
   ARGV[7] ~= '' and redis.call('HGET', KEYS[2], ARGV[7]) or false,
   ARGV[8] == '1' and redis.call('GET', KEYS[5]) or false,
-  meta[3] or '0'}
+  meta[3] or '0', redis.call('HGET', KEYS[9], step)}

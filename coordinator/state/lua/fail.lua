@@ -1,6 +1,7 @@
 -- Record that a step failed for good, and fail its job, once.
 -- KEYS: 1 m (hash), 2 r (hash), 3 a (hash), 4 x (hash), 5 e (stream), 6 p (string), 7 f (hash),
---       8 g (hash), 9 b (hash), 10 leases (zset), 11 active (zset), 12 timers (zset), 13 alerts (stream), 14 outbox (zset)
+--       8 g (hash), 9 b (hash), 10 leases (zset), 11 active (zset), 12 timers (zset), 13 alerts (stream), 14 outbox (zset),
+--       15 s (hash), 16 v (hash)
 -- ARGV: 1 job, 2 step, 3 attempt, or '' with 4, 4 owner: fails the live attempt of that worker, or '?': fails
 --       a step of which no attempt has begun, 5 error (JSON),
 --       6 message, 7 alert's kind, 8 retention (s), 9 channel, 10 lanes that the step is in, innermost first
@@ -12,7 +13,9 @@
 local job, step = ARGV[1], ARGV[2]
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'gone' end
-if is_lost(KEYS[2], step) or redis.call('HEXISTS', KEYS[2], step) == 1 then return 'already' end
+if is_lost(KEYS[2], step) or redis.call('HEXISTS', KEYS[2], step) == 1 or stream.is_over(KEYS[15], step) then
+  return 'already'
+end
 local a = read_attempt(KEYS[3], step)
 if ARGV[3] ~= '' then
   if not a or a.attempt ~= tonumber(ARGV[3]) then return 'fenced' end
@@ -52,5 +55,5 @@ redis.call('ZREM', KEYS[12], job .. '|!deadline')
 note(KEYS[5], 'failed', step, ARGV[6])
 alert(KEYS[13], job, ARGV[7], 'error', ARGV[6])
 end_job(KEYS[1], KEYS[11], job, 'failed', now_ms(), ARGV[8], ARGV[9],
-  {KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]})
+  {KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[15], KEYS[16]})
 return 'failed'

@@ -1,6 +1,6 @@
 -- Take a step and all that came of it out of the journal, and let the job go on from there.
 -- KEYS: 1 m (hash), 2 e (stream), 3 r (hash), 4 g (hash), 5 a (hash), 6 b (hash), 7 x (hash),
---       8 active (zset), 9 outbox (zset), 10 p (string), 11 f (hash)
+--       8 active (zset), 9 outbox (zset), 10 p (string), 11 f (hash), 12 s (hash), 13 v (hash)
 -- ARGV: 1 job, 2 step, 3 number of records that the caller saw, 4 what goes (JSON: records, by attempt;
 --       fragments; counts of the joins)
 -- Returns: {'processing' | 'received'} | {'changed'} | {'illegal', state} | {'gone'}
@@ -16,7 +16,10 @@ for step, attempt in pairs(goes['records']) do
   write_attempt(KEYS[5], step, {attempt = attempt, crashes = 0, retries = 0, token = '', started = 0, live = 0})
 end
 reopen(KEYS[1], KEYS[3], KEYS[6])
-for _, step in ipairs(goes['fragments']) do redis.call('HDEL', KEYS[4], step) end
+for _, step in ipairs(goes['fragments']) do
+  redis.call('HDEL', KEYS[4], step)
+  stream.forget({m = KEYS[1], s = KEYS[12], v = KEYS[13], a = KEYS[5]}, step)
+end
 for join, count in pairs(goes['counts']) do redis.call('HSET', KEYS[6], join, count) end
 redis.call('DEL', KEYS[7])
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)

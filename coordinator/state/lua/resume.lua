@@ -1,6 +1,6 @@
 -- Let a paused job go on ('resume'), or a failed or cancelled one ('retry', which keeps what is recorded).
 -- KEYS: 1 m (hash), 2 e (stream), 3 active (zset), 4 outbox (zset), 5 x (hash), 6 a (hash),
---       and with 'retry' 7 p, 8 r (hash), 9 g, 10 f, 11 b (hash)
+--       and with 'retry' 7 p, 8 r (hash), 9 g, 10 f, 11 b (hash), 12 s, 13 v
 -- ARGV: 1 job, 2 'resume' or 'retry'
 -- Returns: {'processing' | 'received'} | {'illegal', state} | {'gone'}
 -- Invariant: the frontier is in the outbox ("*") until it was sent.
