@@ -34,6 +34,8 @@ class Receiver(ThreadingHTTPServer):
         self.taken: list[dict[str, Any]] = []
         self.refused = 0
         self.is_down = False
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
     @property
     def url(self) -> str:
@@ -52,6 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.refused += 1
         else:
             self.server.taken.append(post)
+        self.server.may_answer.wait(20)
         self.send_response(503 if self.server.is_down else 200)
         self.end_headers()
 
@@ -169,18 +172,19 @@ def test_alert_is_given_up_without_an_end_of_alerts_when_its_channel_stays_dead(
 
 
 def test_alert_is_not_lost_when_its_worker_is_killed_while_it_sends(coordinator, start_worker, ops):
-    """Another worker delivers; whoever gets it twice knows it by its id."""
-    ops.is_down = True
+    """Another worker sends it again; whoever got it twice knows it by its id."""
+    ops.may_answer.clear()
     worker = start_worker()
     job = failed(coordinator)
-    wait_until(lambda: ops.refused, what="a try")
-    worker.kill()
-    ops.is_down = False
+    wait_until(lambda: ops.taken, what="a post")
+    worker.kill()  # the channel has it, and the worker does not know that it has
+    ops.may_answer.set()
 
     start_worker()
 
-    wait_until(lambda: ops.taken, timeout_s=40, what="a post")
-    assert set(ops.titles()) == {f"job {job}: failed"}
+    wait_until(lambda: set(deliveries(coordinator).values()) == {State.SUCCEEDED}, timeout_s=40)
+    assert ops.titles() == [f"job {job}: failed"] * 2
+    assert ops.taken[0]["message"] == ops.taken[1]["message"]
 
 
 def test_alert_is_handed_on_once_when_the_relay_dies_before_its_place_moves(coordinator):
@@ -255,6 +259,20 @@ def test_job_is_said_to_stall_and_to_recover_when_no_worker_serves_it(
     assert coordinator.wait(stuck, timeout_s=20) == 2
     assert _said(coordinator, running) == []
     gate.write_text("x")
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_people_are_told_when_redis_comes_back_empty(coordinator, start_worker, ops, redis_server):
+    """Also what was handed on is forgotten then; the alert is delivered all the same, once."""
+    start_worker()
+    failed(coordinator)
+    wait_until(lambda: ops.taken, what="a first post")
+
+    redis_server.restart(empty=True)
+
+    wait_until(lambda: "Batuta: redis-empty" in ops.titles(), timeout_s=40, what="the word of it")
+    wait_until(lambda: set(deliveries(coordinator).values()) == {State.SUCCEEDED}, what="its record")
+    assert ops.titles().count("Batuta: redis-empty") == 1
 
 
 def test_secrets_stay_secret_when_a_channel_is_used_and_fails(coordinator, start_worker, ops, rules):
