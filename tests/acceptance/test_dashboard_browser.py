@@ -160,6 +160,16 @@ def test_list_is_filtered_searched_and_turned_when_many(browser: Browser, flower
     assert browser.sees("[data-job='2026/40']")
 
 
+def test_page_says_what_is_wrong_when_redis_is_away(browser: Browser, place: Services, tmp_path):
+    """Nobody looks at a list that stands still and takes it for the truth."""
+    flower = Flower({**place.env, "REDIS_URL": "redis://127.0.0.1:1/1"}, home=tmp_path).start()
+
+    browser.open(f"{flower.url}/jobs")
+    browser.wait_text("#jobs-trouble", "Redis at redis://127.0.0.1:1/1 can't be used")
+    assert browser.text("#jobs-live-status") == "Out of reach"
+    flower.kill()
+
+
 @pytest.mark.parametrize("width", [1400, 600, 360])
 def test_pages_fit_their_window_when_it_is_narrow(browser: Browser, flower, coordinator, worker, width):
     """Nothing but what scrolls by itself is wider than the window, in the list and on a page."""

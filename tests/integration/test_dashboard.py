@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,19 @@ def test_jobs_can_be_seen_but_not_steered_when_flower_is_read_only(coordinator, 
     assert flower.get("/watch/jobs/static/jobs.js")
     code, words = refused(lambda: flower.post(f"/watch/jobs/cancel/{job}", **token))
     assert code == 403 and "read-only" in words
+
+
+def test_flower_goes_on_answering_when_redis_is_away(services, start_flower):
+    """A read that waits for Redis holds up nobody else, and ends with what to do about it."""
+    flower = start_flower(env={"REDIS_URL": "redis://127.0.0.1:1/1"})
+
+    with ThreadPoolExecutor(1) as pool:
+        listing = pool.submit(refused, lambda: flower.get("/jobs/list"))
+        assert flower.get("/healthcheck") == "OK"
+        assert not listing.done()
+        code, words = listing.result()
+
+    assert code == 503 and "REDIS_URL" in words
 
 
 def test_tab_is_there_when_a_project_of_ones_own_is_named(services, start_flower, tmp_path):

@@ -101,7 +101,10 @@ const Batuta = (function () {
         const dot = document.getElementById("jobs-live-indicator");
         dot.classList.toggle("status-dot-live", isLive);
         dot.classList.toggle("status-dot-error", !isLive);
-        document.getElementById("jobs-live-status").textContent = words;
+        document.getElementById("jobs-live-status").textContent = isLive ? words : "Out of reach";
+        const trouble = document.getElementById("jobs-trouble");
+        trouble.textContent = isLive ? "" : words;
+        trouble.classList.toggle("d-none", isLive);
     }
 
     /* Call `look` now and again and again, `pause()` ms after it came back; never while nobody looks. */
