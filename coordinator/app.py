@@ -44,7 +44,13 @@ def make_app(settings: Settings) -> Celery:
     """Return a Celery application on which every task is a durable step."""
     redis_transport.install()
     logs.install()
-    app = Celery("batuta", task_cls="coordinator.step:Step", set_as_current=True, fixups=FIXUPS)
+    app = Celery(
+        "batuta",
+        task_cls="coordinator.step:Step",
+        events="coordinator.events:UnconfirmedEvents",
+        set_as_current=True,
+        fixups=FIXUPS,
+    )
     tuned = _tuned()
     app.conf.update({**_defaults(settings), **tuned, **DURABLE})
     if settings.broker_url:
