@@ -9,7 +9,7 @@ What Celery does with each shape, and where a job differs, stands in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,15 @@ from coordinator.canvas import RACE
 from coordinator.draft import Draft, Lane
 from coordinator.errors import UnsupportedCanvas
 from coordinator.plan import DELAYS, NEVER, PHASE_WORK, Follow, Plan, PlannedStep, Shape, has_leaves
-from coordinator.signatures import linked, options_of, refuse_unless_json, signature_of
+from coordinator.signatures import (
+    is_empty,
+    linked,
+    members,
+    options_of,
+    refuse_unless_json,
+    signature_of,
+    tasks_of_chain,
+)
 
 #: Celery's own task that returns its arguments: the one step of a canvas that has none.
 NOTHING = "celery.accumulate"
@@ -101,8 +109,8 @@ def _compile(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | 
 
 def _chain(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
     """Options and arguments are the first task's, links the last one's, error callbacks everyone's."""
-    tasks = list(_numbered_tasks(sig, path))
-    full = [(task, where) for task, where in tasks if not _is_empty(task)]
+    tasks = list(tasks_of_chain(sig, path))
+    full = [(task, where) for task, where in tasks if not is_empty(task)]
     links = (*linked(sig, "link", path), *inp.links)
     if not full:
         return _Input(after=inp.after, value=inp.value if inp.value is not None or not tasks else [])
@@ -132,7 +140,7 @@ def _group(draft: Draft, sig: Signature, inp: _Input, path: str, _index: int | N
     inner = replace(
         _given(_with_errbacks(draft, sig, inp, path), sig), options={**options_of(sig, path), **inp.options}
     )
-    return _parallel(draft, _members(sig.tasks, f"{path}.group", inner.options), inner)
+    return _parallel(draft, members(sig.tasks, f"{path}.group", inner.options), inner)
 
 
 def _chord(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
@@ -154,7 +162,7 @@ def _chord(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | No
         links=(),
     )
     tasks = sig.tasks.tasks if isinstance(sig.tasks, group) else sig.tasks
-    out = _parallel(draft, _members(tasks, f"{path}.header", options), header)
+    out = _parallel(draft, members(tasks, f"{path}.header", options), header)
     before_body = replace(
         inner,
         after=out.after,
@@ -240,34 +248,6 @@ def _parallel(
         out = _compile(draft, task, replace(inp, options=options), where, number)
         parts.append([] if out.value is None else out.value)
     return _Input(after=draft.trigger(inp.after, inp.value), value=parts)
-
-
-def _members(
-    tasks: Iterable[Any], path: str, options: Mapping[str, Any]
-) -> Iterator[tuple[Signature, str, Mapping[str, Any]]]:
-    """Yield what runs in parallel: as in Celery, a group in a group is flattened and empty ones are gone."""
-    for number, task in enumerate(tasks):
-        where = f"{path}[{number}]"
-        sig = signature_of(task, where)
-        if isinstance(sig, group):
-            yield from _members(sig.tasks, f"{where}.group", {**options_of(sig, where), **options})
-        elif not _is_empty(sig):
-            yield sig, where, options
-
-
-def _numbered_tasks(sig: Signature, path: str) -> Iterator[tuple[Signature, str]]:
-    """Yield the tasks of a chain: as in Celery, a group of one is that one."""
-    for number, task in enumerate(sig.tasks):
-        where = f"{path}.chain[{number}]"
-        inner = signature_of(task, where)
-        if isinstance(inner, group) and len(inner.tasks) == 1:
-            where = f"{where}.group[0]"
-            inner = signature_of(inner.tasks[0], where)
-        yield inner, where
-
-
-def _is_empty(sig: Signature) -> bool:
-    return sig.get("subtask_type") in ("group", "chain") and not list(sig.tasks)
 
 
 def _given(inp: _Input, sig: Signature) -> _Input:

@@ -6,11 +6,11 @@ no option is dropped in silence; a refusal names the path of its signature.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from celery.canvas import Signature, maybe_signature
+from celery.canvas import Signature, group, maybe_signature
 from kombu.utils.json import dumps
 
 from coordinator.errors import UnsupportedCanvas
@@ -104,6 +104,34 @@ def linked(sig: Signature, name: str, path: str) -> tuple[Signature, ...]:
     if isinstance(found, Mapping):  # one signature, as a dict or by itself
         found = (found,)
     return tuple(signature_of(one, f"{path}.{name}[{number}]") for number, one in enumerate(found))
+
+
+def members(
+    tasks: Iterable[Any], path: str, options: Mapping[str, Any]
+) -> Iterator[tuple[Signature, str, Mapping[str, Any]]]:
+    """Yield what runs in parallel: as in Celery, a group in a group is flattened and empty ones are gone."""
+    for number, task in enumerate(tasks):
+        where = f"{path}[{number}]"
+        sig = signature_of(task, where)
+        if isinstance(sig, group):
+            yield from members(sig.tasks, f"{where}.group", {**options_of(sig, where), **options})
+        elif not is_empty(sig):
+            yield sig, where, options
+
+
+def tasks_of_chain(sig: Signature, path: str) -> Iterator[tuple[Signature, str]]:
+    """Yield the tasks of a chain: as in Celery, a group of one is that one."""
+    for number, task in enumerate(sig.tasks):
+        where = f"{path}.chain[{number}]"
+        inner = signature_of(task, where)
+        if isinstance(inner, group) and len(inner.tasks) == 1:
+            where = f"{where}.group[0]"
+            inner = signature_of(inner.tasks[0], where)
+        yield inner, where
+
+
+def is_empty(sig: Signature) -> bool:
+    return sig.get("subtask_type") in ("group", "chain") and not list(sig.tasks)
 
 
 def refuse_unless_json(value: Any, task: str, path: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from celery import chain, chord, group
 
+from coordinator import race
 from tests.flows import double, fail, flaky, grow, mark, total
 
 
@@ -52,6 +53,25 @@ SHAPES = [
     ),
     Shape("failing step", lambda p: chain(one(p, 1), fail.si("on purpose"), mark.s(p))),
     Shape("replace", lambda p: chain(one(p, 1), grow.si(3), mark.s(p)), 6),
+    Shape(
+        "replace in a header",
+        lambda p: chord([grow.si(2), chain(one(p, 1), grow.si(3))], chain(total.s(), mark.s(p))),
+        8,
+    ),
+    Shape(
+        "race against a step that waits",
+        lambda p: chain(one(p, 1), race(mark.s(p), flaky.si(f"{p}.flaky", 3, 30)), mark.si(8, p)),
+        8,
+    ),
+    Shape(
+        "race with a lane that fails",
+        lambda p: chain(race(chain(one(p, 1), double.s()), fail.si("a lane")), mark.s(p)),
+        2,
+    ),
+    Shape("race that all lose", lambda p: chain(one(p, 1), race(fail.si("a"), fail.si("b")), mark.s(p))),
+    Shape("links", lambda p: chain(one(p, 1).set(link=mark.s(p)), double.s().set(link=mark.s(p))), 2),
+    Shape("error callback", lambda p: chain(one(p, 1), fail.si("on purpose").on_error(mark.si(9, p)))),
+    Shape("countdown", lambda p: chain(one(p, 1), mark.s(p).set(countdown=0.3), double.s()), 2),
 ]
 
 

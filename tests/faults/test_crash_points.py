@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.draft import ERRBACK
 from coordinator.errors import JobFailed, WaitTimeout
+from coordinator.states import State, StepState
 from tests.faults.conftest import TALLY, new_tally, points_to_try
 from tests.faults.crash_points import BOARD_VARIABLE, ROLE_VARIABLE, Board
 from tests.faults.shapes import SHAPES, Shape, runs
@@ -79,7 +81,7 @@ def run_job(shape, coordinator, board, path: Path, call: int, when: int, revive=
         outcome.hung = True
         outcome.report = repr((coordinator.steps(job), coordinator.events(job)))
         return outcome
-    _settle(coordinator, job)
+    _settle(coordinator, job, revive)
     outcome.calls = board.calls
     outcome.runs = Counter(runs(path))
     status = coordinator.status(job)
@@ -90,16 +92,21 @@ def run_job(shape, coordinator, board, path: Path, call: int, when: int, revive=
     return outcome
 
 
-def _settle(coordinator, job: str) -> None:
+def _settle(coordinator, job: str, revive=None) -> None:
     """Wait until nothing but the finished job is left in Redis."""
     state = coordinator.state_manager
 
     def left() -> list[str]:
+        if revive is not None:
+            revive()  # the kill may come when the job has ended, in its error callback
         shard = state.keys.shard_of(job)
         found = []
         for index in ("active", "leases", "timers", "outbox"):
             members = state.client.zrange(state.keys.index(shard, index), 0, -1)
             found += [f"{index}:{m.decode()}" for m in members if m.decode().split("|")[0] == job]
+        if coordinator.status(job).state == State.FAILED:
+            callbacks = [step for step in coordinator.steps(job) if step.task == ERRBACK]
+            found += [step.id for step in callbacks if step.state != StepState.SUCCEEDED]
         return found
 
     wait_until(lambda: not left(), timeout_s=10, what="nothing left over of the job")

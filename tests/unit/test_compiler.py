@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import pytest
 from celery import Celery, chain, chord, group
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu.utils.json import dumps, loads
 
-from coordinator.canvas import each
+from coordinator.canvas import each, race
 from coordinator.compiler import compile_canvas, compile_phases
 from coordinator.errors import UnsupportedCanvas
 from coordinator.plan import PHASE_CHECK, PHASE_WORK, Plan, filled, leaves, prefix_of
@@ -151,3 +153,102 @@ def test_fragment_counts_for_the_step_in_whose_place_it_stands():
     assert [prefix_of(name) for name in ("5/0", "=5/0/1", "5/j0", "5/^", "5", "j0", "^")] == [
         "5/", "5/0/", "5/", "5/", "", "", "",
     ]  # fmt: skip
+
+
+# -- options, links, error callbacks, races ------------------------------------
+def options(canvas: Any) -> list[dict[str, Any]]:
+    return [dict(step.options or {}) for step in compile_canvas(canvas).steps]
+
+
+def test_options_hold_where_celery_has_them_hold_when_set_on_a_canvas():
+    """Of a chain for its first task, of a chord for header and body, a delay for the header alone."""
+    q = {"queue": "q"}
+    assert options(chain(a.s(1), b.s()).set(**q)) == [q, {}]
+    assert options(chain(a.si(1), group(b.s(), b.s())).set(**q)) == [q, {}, {}]
+    assert options(group(chain(a.s(1), b.s()), a.s(2)).set(**q)) == [q, {}, q]
+    assert options(chord([a.s(1), a.s(2)], chain(b.s(), b.s())).set(countdown=3, **q)) == [
+        {"countdown": 3, **q}, {"countdown": 3, **q}, q, {},
+    ]  # fmt: skip
+
+
+def test_defaults_hold_for_steps_that_have_none_of_their_own():
+    """``submit --queue`` does not take a step away from where it is routed."""
+    canvas = chain(a.s(1), a.s().set(queue="own"), a.s().set(routing_key="r", priority=1))
+
+    plan = compile_canvas(canvas, defaults={"queue": "q", "priority": 5})
+
+    assert [dict(step.options) for step in plan.steps] == [
+        {"queue": "q", "priority": 5},
+        {"queue": "own", "priority": 5},
+        {"routing_key": "r", "priority": 1},
+    ]
+
+
+def test_links_are_waited_for_when_the_result_does_not_need_them():
+    """What is linked is a step, and the whole is complete when it is recorded too."""
+    plan = compile_canvas(chain(a.s(1).set(link=[b.s(5), chord([b.s(6), b.s(7)], b.s(8))]), b.s(2)))
+
+    value, order = run(plan)
+
+    assert value == [[1], 2] and len(order) == 6
+    assert not plan.is_complete({"0", plan.result}) and plan.is_complete(set(order))
+    assert all(step.follow for step in plan.steps)
+
+
+def test_error_callbacks_stand_behind_the_steps_and_are_never_ready():
+    """One step for each, whoever has it; the whole has those that every task has."""
+    canvas = group(a.s(1).on_error(b.s("own")), a.s(2))
+    canvas.options["link_error"] = [b.s("all")]
+
+    plan = Plan.loads(compile_canvas(canvas).dumps())
+
+    assert [step.errbacks for step in plan.steps[:2]] == [("2", "3"), ("2",)]
+    assert plan.errbacks == ["2"] and plan.size == 2
+    assert [step.key for step in plan.frontier(set())] == ["0", "1"]
+    with pytest.raises(UnsupportedCanvas, match=r"canvas.*link_error.*chain"):
+        compile_canvas(a.s(1).on_error(chain(a.s(), b.s())))
+
+
+def test_group_cannot_be_linked_when_it_is_the_whole():
+    """Celery refuses it too; ``group.link`` is on the first task."""
+    with pytest.raises(UnsupportedCanvas, match=r"canvas: a group can't be linked"):
+        compile_canvas(group(a.s(1), a.s(2)).set(link=b.s()))
+    linked = group(a.s(1), a.s(2))
+    linked.link(b.s())
+    assert len(compile_canvas(linked).steps) == 3
+
+
+def test_lanes_have_consecutive_keys_and_one_way_to_win_when_compiled():
+    """A script names a lane by its first and last step; each of its ends says what it wins."""
+    lanes = [a.s(1), group(a.s(2), chain(a.s(3), b.s())), race(a.s(4), a.s(5))]
+
+    plan = Plan.loads(compile_canvas(chain(a.s(0), race(*lanes), b.s()), prefix="7/").dumps())
+
+    assert plan.races == {"7/1": [[2, 2], [3, 5], [6, 8]], "7/6": [[7, 7], [8, 8]]}
+    assert plan.lanes_of(plan.by_key["7/8"]) == [["7/6", 2, 1, 8, 8], ["7/1", 3, 2, 6, 8]]
+    ends = [step.key for step in plan.steps if any(part[:2] == ("win", "7/1") for part in step.follow)]
+    assert ends == ["7/2", "7/3", "7/5", "7/6", "7/7", "7/8"]
+    assert [step.key for step in plan.frontier({"7/0"})] == ["7/2", "7/3", "7/4", "7/7", "7/8"]
+    assert [step.key for step in plan.frontier({"7/0", "7/1", *(f"7/{n}" for n in range(2, 9))})] == ["7/9"]
+
+
+def test_arguments_go_in_where_celery_lets_them_when_partial():
+    """Before a task's own; of a chord to its header; an immutable task takes none."""
+
+    def args(canvas: Any) -> list[tuple[Any, ...]]:
+        return [tuple(step.args) for step in compile_canvas(canvas, args=(9,), kwargs={"k": 1}).steps]
+
+    assert args(chain(a.s(1), b.s(2))) == [(9, 1), (2,)]
+    assert args(chord([a.s(1), a.si(2)], b.s(3))) == [(9, 1), (2,), (3,)]
+    assert args(group(a.s(1), chain(a.s(2), b.s(3)))) == [(9, 1), (9, 2), (3,)]
+
+
+def test_plan_of_an_older_version_is_read_when_it_lacks_what_came_later():
+    """A job that was started before goes on with its own stored plan."""
+    document = loads(zlib.decompress(compile_canvas(chain(a.s(1), b.s())).dumps()))
+    del document["races"], document["rest"]
+    document["steps"] = [row[:10] for row in document["steps"]]
+
+    plan = Plan.loads(zlib.compress(dumps(document).encode()))
+
+    assert run(plan)[0] == [[1]]
