@@ -57,13 +57,13 @@ class JobHandler(BaseHandler):
 
     def show(self, template: str, **values: Any) -> None:
         """Render a page of ours."""
-        options = self.application.options
+        why_not = access.why_not_steer(self)
         self.render(
             template,
-            prefix=prefix_of(options),
+            prefix=prefix_of(self.application.options),
             version=view.ASSETS_VERSION,
-            may_steer=access.why_not_steer(self) is None,
-            why_not=access.why_not_steer(self),
+            may_steer=why_not is None,
+            why_not=why_not,
             **values,
         )
 
