@@ -79,12 +79,13 @@ class Call:
         """Call the task with a value before its own arguments; tries again where it asks for it."""
         args = self._args if self._is_immutable else (value, *self._args)
         task, context = self._task, self._context
+        run = task.body if isinstance(task, Step) else task.run
         context.id, context.args, context.kwargs, context.retries = task_id, args, self._kwargs, 0
         task.request_stack.push(context)
         try:
             while True:
                 try:
-                    return task.run(*args, **self._kwargs)
+                    return run(*args, **self._kwargs)
                 except Retry as again:
                     if context.called_directly:
                         raise again.exc or again from again

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from coordinator.errors import InvalidRequest
 from coordinator.plan import Plan, leaves, prefix_of
+from coordinator.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,9 @@ def forgetting(key: str, plan: Plan, fragments: Mapping[str, Plan], recorded: Co
     plans = {"": plan, **{f"{step}/": fragment for step, fragment in fragments.items()}}
     if key not in plans.get(prefix_of(key), plan).by_key:
         raise InvalidRequest(f"the job has no step {key!r}; `steps` shows those that it has", step=key)
+    owner = plans.get(prefix_of(key))
+    if isinstance(owner, Stream):  # its items are cut anew, from the first on
+        key = owner.owner
     undone, containing, todo = set(), set(), [key]
     while todo:
         step = todo.pop()

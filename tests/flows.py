@@ -145,3 +145,54 @@ def pair(n: int, path: str) -> list[int]:
     with Path(path).open("a") as file:
         file.write(f"pair{n}\n")
     return [n, n + 1]
+
+
+@app.task
+def odd_only(x: int) -> int:
+    """Refuse even numbers."""
+    if x % 2 == 0:
+        raise ValueError(f"{x} is even")
+    return x
+
+
+@app.task(bind=True, max_retries=2)
+def uneasy(self: Any, x: int, path: str) -> list[Any]:
+    """Fail the first time for each item, then tell what the item knows of itself."""
+    with Path(path).open("a") as file:
+        file.write(f"{x}:{self.request.retries}\n")
+    if self.request.retries < 1:
+        raise self.retry(countdown=0.01, exc=ValueError("not yet"))
+    return [x, self.idempotency_key.partition(":")[2], self.fence]
+
+
+@app.task
+def joined(parts: list[str]) -> str:
+    """Put texts together: in order, or it shows."""
+    return "".join(parts)
+
+
+@app.task
+def as_text(x: int) -> str:
+    return f"{x},"
+
+
+@app.task
+def numbers_by_page(cursor: int | None, size: int, end: int) -> dict[str, Any]:
+    """Yield the numbers below ``end``, a page a call."""
+    start = cursor or 0
+    stop = min(start + size, end)
+    return {"items": list(range(start, stop)), "next": stop if stop < end else None}
+
+
+@app.task
+def slowly(x: int, pause_s: float) -> int:
+    time.sleep(pause_s)
+    return x
+
+
+@app.task
+def after_file(x: int, path: str) -> int:
+    """Wait for a file from the third item on."""
+    if x >= 3:
+        wait_for_file.run(path)
+    return x
