@@ -48,11 +48,7 @@ class _Input:
 
 
 def compile_canvas(canvas: Any, *, phase: str = PHASE_WORK, **options: Any) -> Plan:
-    """Compile a canvas.
-
-    Args:
-        canvas: a Celery signature of any type, or its dict form.
-        options: see ``compile_phases``.
+    """Compile a canvas: a Celery signature of any type, or its dict form; options as ``compile_phases`` has.
 
     Raises:
         UnsupportedCanvas: naming the path of the signature that can't be kept.

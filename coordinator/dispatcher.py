@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import Celery
-from celery.app.task import extract_exec_options
 from kombu.exceptions import OperationalError
 
 from coordinator.errors import BrokerUnreachable
 from coordinator.plan import DELAYS, PlannedStep
+from coordinator.routing import Routing
 from coordinator.settings import redacted
 from coordinator.state.keys import step_id
 from coordinator.stream import BATCH
@@ -42,6 +42,7 @@ class TaskDispatcher:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self.routing = Routing(app)
         self._local = threading.local()
 
     def send(self, job: str, steps: Sequence[PlannedStep], retries: Mapping[str, int] | None = None) -> None:
@@ -79,28 +80,9 @@ class TaskDispatcher:
         self._publish([(name, {"task_id": task_id, "kwargs": dict(payload)}, options)])
         return task_id
 
-    def routed(self, step: PlannedStep) -> dict[str, Any]:
-        """Return a step's options: its own, then those of its task, then where the routes send it."""
-        task = self._app.tasks.get(step.task)
-        own = dict(step.options or {})
-        routes = ("queue", "routing_key", "exchange")
-        options = (
-            {} if task is None else {n: v for n, v in extract_exec_options(task).items() if v is not None}
-        )
-        if any(name in own for name in routes):
-            options = {name: value for name, value in options.items() if name not in routes}
-        for name in ("serializer", "immediate", "mandatory"):
-            options.pop(name, None)
-        found: dict[str, Any] = self._app.amqp.router.route(
-            {**options, **own}, _routed_name(step), step.args, step.kwargs or {}
-        )
-        return found
-
     def queue_of(self, step: PlannedStep) -> str:
         """Return the name of the queue that a step goes to."""
-        options = self.routed(step)
-        queue = options.get("queue") or options.get("routing_key") or self._app.conf.task_default_queue
-        return str(getattr(queue, "name", queue))
+        return self.routing.queue_of(step)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -111,7 +93,7 @@ class TaskDispatcher:
     def _step_message(
         self, job: str, step: PlannedStep, retries: int
     ) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        options = self.routed(step)
+        options = self.routing.options_of(step)
         header: dict[str, Any] = {
             "job": job,
             "key": step.key,
@@ -241,11 +223,6 @@ class _Line:
 
     def _on_return(self, *_returned: object) -> None:
         self._fault = _Returned("no queue took the message; it is declared again")
-
-
-def _routed_name(step: PlannedStep) -> str:
-    """Return the task that routes go by: for a map that of the task which it maps, as in Celery."""
-    return str(step.kwargs["task"]["task"]) if step.task in MAPS and step.kwargs else step.task
 
 
 _MESSAGE_OPTIONS = ("time_limit", "soft_time_limit", "expires", "shadow", "stamped_headers")

@@ -131,6 +131,7 @@ def tasks_of_chain(sig: Signature, path: str) -> Iterator[tuple[Signature, str]]
 
 
 def is_empty(sig: Signature) -> bool:
+    """Whether a signature is a group or a chain of nothing."""
     return sig.get("subtask_type") in ("group", "chain") and not list(sig.tasks)
 
 
