@@ -6,7 +6,6 @@ from celery import Celery
 from coordinator.plan import PlannedStep
 from coordinator.routing import Routing
 
-
 # Deprecated by Celery 5.7, and kept while projects have it.
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*The 'queue' task attribute")
 
