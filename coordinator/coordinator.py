@@ -34,6 +34,7 @@ from coordinator.state import parse_step_id
 from coordinator.state.overview import Cursor, Page
 from coordinator.states import Event, JobStatus, State, StepStatus
 from coordinator.submission import Submission
+from coordinator.why import Reason, reasons
 
 DEFAULT_KIND = "process_data"
 #: How long a wait goes without a look of its own at the state, should the word that a job ended be lost.
@@ -276,6 +277,14 @@ class Coordinator(Submission):
     def failed_items(self, job: str) -> list[dict[str, Any]]:
         """Return the items that failed within the share that an ``each`` allows."""
         return self._state.failed_items(job)
+
+    def why(self, job: str) -> list[Reason]:
+        """Return why a job is not moving, most urgent first, each reason with what to do.
+
+        Raises:
+            JobNotFound.
+        """
+        return reasons(self._parts, job)
 
     def findings(self) -> list[Finding]:
         """Check broker, Redis, settings and workers; each finding says what to do."""

@@ -22,6 +22,7 @@ from typing import Any
 from celery import bootsteps
 from celery.worker import state as worker_state
 
+from coordinator import about  # noqa: F401  a worker answers for itself when it is asked
 from coordinator.alerting import Alerting
 from coordinator.attempt import owner_of
 from coordinator.errors import BatutaError, JobNotFound

@@ -33,6 +33,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "graph": ("graph", "Show the plan of a job, or of a kind: text, Mermaid or SVG."),
         "steps": ("read", "List a job's steps."),
         "events": ("events", "Show what happened to a job, as it happens with --follow."),
+        "why": ("why", "Say why a job is not moving, and what to do."),
         "alerts": ("read", "List alerts, newest first."),
     },
     "Steer": {

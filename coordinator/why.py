@@ -1,0 +1,260 @@
+"""Why a job is not moving: what each of its open steps waits for, and what to do.
+
+Owns the reasons behind ``manage.py why``. Invariant: it changes nothing, and it answers
+within a few seconds whatever is away. A job may be slow for several reasons at once: they
+come in the order in which they should be looked at, the ones that need somebody first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from kombu.exceptions import OperationalError
+
+from coordinator import about
+from coordinator.errors import BatutaError, BrokerUnreachable, JobNotFound, StateUnreachable
+from coordinator.parts import Parts
+from coordinator.plan import PHASE_CHECK, Plan, PlannedStep, leaves, prefix_of
+from coordinator.queues import Queue, look
+from coordinator.reach import unreachable
+from coordinator.settings import redacted
+from coordinator.states import JobStatus, State, StepState, StepStatus
+
+#: Steps of one sort that are named one by one; the rest is counted.
+SHOWN = 3
+#: A message that neither waits in a queue nor has begun is found within this time (s) at most.
+SENT_S = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason, with what to do."""
+
+    code: str  # succeeded, paused, no-consumer, leased, retry, barrier …: for programs
+    found: str
+    advice: str = ""
+    step: str = ""  # id of the step that waits, where it is one
+    needs_you: bool = False  # it will not go on by itself
+
+
+def reasons(parts: Parts, job: str) -> list[Reason]:
+    """Return why a job is not moving, most urgent first; never empty.
+
+    Raises:
+        JobNotFound: no job has that id.
+    """
+    fault = unreachable(parts.settings.redis_url)
+    if fault:
+        said = f"Redis at {redacted(parts.settings.redis_url)} can't be reached: {fault}"
+        return [
+            Reason("redis-unreachable", said, "start it, or correct REDIS_URL; jobs wait", needs_you=True)
+        ]
+    try:
+        status = parts.state.status(job)
+        found = [*_of_state(status)] if status.state.is_terminal else [*_Look(parts, status).reasons()]
+    except StateUnreachable as error:
+        return [Reason("redis-unreachable", str(error), "see `doctor`", needs_you=True)]
+    return sorted(found, key=lambda reason: not reason.needs_you)
+
+
+def _of_state(status: JobStatus) -> Iterator[Reason]:
+    """Say how a job ended."""
+    if status.state == State.SUCCEEDED:
+        yield Reason("succeeded", "it has succeeded; nothing is left to do")
+    elif status.state == State.FAILED:
+        error = status.error or {}
+        place = f" at {error['step']}" if error.get("step") else ""
+        found = f"it failed{place}: {error.get('type')}: {error.get('message')}"
+        yield Reason(
+            "failed", found, "once mended: `retry`; what is recorded is kept", error.get("step", ""), True
+        )
+    elif status.state == State.REJECTED:
+        yield Reason(
+            "rejected",
+            f"its checks refused it: {status.reason}",
+            "submit a request that fits",
+            needs_you=True,
+        )
+    else:
+        found = f"it was cancelled: {status.reason or 'no reason given'}"
+        yield Reason("cancelled", found, "`retry` goes on from what is recorded", needs_you=True)
+
+
+class _Look:
+    """One look at a job that has not ended."""
+
+    def __init__(self, parts: Parts, status: JobStatus) -> None:
+        self._parts = parts
+        self._state = parts.state
+        self._status = status
+        self._job = status.id
+        self._now_ms = parts.state.now_ms()
+        self._left = dict(self._outbox())  # trigger -> since when (ms)
+
+    def reasons(self) -> Iterator[Reason]:
+        if self._status.state == State.PAUSED:
+            yield Reason(
+                "paused",
+                "it is paused: running steps finish, none starts",
+                "`resume` lets it go on",
+                needs_you=True,
+            )
+        by_state: dict[StepState, list[StepStatus]] = defaultdict(list)
+        counts: Counter[StepState] = Counter()
+        for step in self._state.steps(self._job):
+            counts[step.state] += 1
+            if step.state == StepState.READY or len(by_state[step.state]) < SHOWN:
+                by_state[step.state].append(step)
+        yield from self._running(by_state[StepState.RUNNING], counts[StepState.RUNNING])
+        yield from self._retrying(by_state[StepState.RETRYING])
+        yield from self._unsent()
+        if self._status.state != State.PAUSED:
+            yield from self._ready(by_state[StepState.READY])
+        yield from self._barriers()
+        yield from self._deadline()
+
+    # -- what holds steps up, one sort each -----------------------------------
+
+    def _running(self, steps: list[StepStatus], count: int) -> Iterator[Reason]:
+        leases = self._state.keys.named(self._job, "leases")[0]
+        for step in steps:
+            ends = self._state.client.zscore(leases, f"{self._job}|{step.key}")
+            held = f"{step.id} runs: its lease is held by {step.worker} for {self._ago(step.started_ms)}"
+            if ends is not None and ends < self._now_ms:
+                found = f"{held}, and ran out {self._ago(ends)} ago: that worker is gone"
+                advice = "a reconciler sends it again at its next tick; where no worker lives, start one"
+                yield Reason("lease-over", found, advice, step.id)
+            else:
+                advice = "wait; a time_limit on the task bounds it, `cancel` ends it"
+                yield Reason("leased", f"{held} (attempt {step.attempts})", advice, step.id)
+        if count > len(steps):
+            yield Reason("leased", f"{count - len(steps)} more steps run")
+
+    def _retrying(self, steps: list[StepStatus]) -> Iterator[Reason]:
+        for step in steps:
+            wait_s = max(0.0, ((step.due_ms or 0) - self._now_ms) / 1000)
+            found = f"{step.id} retries in {wait_s:.0f} s, after attempt {step.attempts}"
+            yield Reason("retry", found, "wait; `events` says what it failed with", step.id)
+
+    def _unsent(self) -> Iterator[Reason]:
+        for trigger, since_ms in sorted(self._left.items(), key=lambda item: item[1])[:SHOWN]:
+            found = (
+                f"what follows {trigger!r} is in the outbox since {self._ago(since_ms)}: not known to be sent"
+            )
+            advice = (
+                "the reconciler of any worker sends it; where it stays, look at broker and workers: `doctor`"
+            )
+            yield Reason("outbox", found, advice)
+
+    def _ready(self, steps: list[StepStatus]) -> Iterator[Reason]:
+        """Say what holds up the steps that were sent and have not begun."""
+        timers = self._state.waiting(self._job, [step.key for step in steps])
+        if timers:
+            yield from self._postponed(timers)
+        planned = [found for step in steps if step.key not in timers and (found := self._planned(step.key))]
+        phase_checks = self._status.state == State.RECEIVED
+        planned = [step for step in planned if (step.phase == PHASE_CHECK) == phase_checks]
+        if not planned:
+            return
+        queues: dict[str, list[PlannedStep]] = defaultdict(list)
+        for step in planned:
+            queues[self._parts.dispatcher.queue_of(step)].append(step)
+        try:
+            workers = None
+            for queue in look(self._parts.app, queues):
+                if queue.consumers is None or not queue.consumers:
+                    workers = workers if workers is not None else self._ask()
+                yield self._queue(queue, len(queues[queue.name]), workers or [])
+            yield from self._unregistered(planned, self._ask() if workers is None else workers)
+        except (BrokerUnreachable, OperationalError, OSError) as error:
+            advice = "start it, or correct BROKER_URL; what is recorded is sent once it is back"
+            yield Reason("broker-unreachable", str(error), advice, needs_you=True)
+
+    def _queue(self, queue: Queue, count: int, workers: list[about.WorkerAbout]) -> Reason:
+        steps = f"{count} step{'s' if count > 1 else ''}"
+        consumers = queue.consumers
+        if consumers is None:
+            consumers = sum(queue.name in worker.queues for worker in workers)
+        if not consumers:
+            waiting = f"{steps} of this job and {queue.messages} messages wait there"
+            found = f"no consumer on queue {queue.name}: {waiting}"
+            return Reason("no-consumer", found, f"`manage.py worker -Q {queue.name}`", needs_you=True)
+        if queue.messages:
+            found = (
+                f"{steps} behind {queue.messages} messages in queue {queue.name}, with {consumers} consumers"
+            )
+            return Reason("behind", found, "wait, or start more workers")
+        found = f"{steps} sent to queue {queue.name}, which is empty: held by a busy worker, or lost"
+        return Reason("sent", found, f"wait: what was lost is found and sent again within about {SENT_S} s")
+
+    def _unregistered(self, steps: list[PlannedStep], workers: list[about.WorkerAbout]) -> Iterator[Reason]:
+        """Say which tasks no worker that answered knows."""
+        if not workers:
+            return
+        known = frozenset().union(*(worker.tasks for worker in workers))
+        for task in sorted({step.task for step in steps if not step.task.startswith("celery.")} - known):
+            found = f"no live worker has registered the task {task}"
+            advice = "start workers with the COORDINATOR_JOBS that name its module"
+            yield Reason("unregistered", found, advice, needs_you=True)
+
+    def _postponed(self, keys: Iterable[str]) -> Iterator[Reason]:
+        timers = self._state.keys.named(self._job, "timers")[0]
+        for key in sorted(keys)[:SHOWN]:
+            due = self._state.client.zscore(timers, f"{self._job}|{key}") or self._now_ms
+            wait_s = max(0.0, (due - self._now_ms) / 1000)
+            yield Reason(
+                "postponed", f"step {key} starts in {wait_s:.0f} s, as its countdown or eta says", "wait"
+            )
+
+    def _barriers(self) -> Iterator[Reason]:
+        """Say how far the barriers are whose parts are partly recorded."""
+        recorded = self._state.recorded(self._job)
+        for plan in [self._plan(""), *self._state.fragments(self._job).values()]:
+            for key, shape in plan.joins.items() if plan else ():
+                parts = list(leaves(shape))
+                done = sum(part in recorded for part in parts)
+                if 0 < done < len(parts):
+                    yield Reason(
+                        "barrier",
+                        f"waiting at a barrier ({key}): {done} of {len(parts)}",
+                        "see the steps above",
+                    )
+
+    def _deadline(self) -> Iterator[Reason]:
+        timers = self._state.keys.named(self._job, "timers")[0]
+        due = self._state.client.zscore(timers, f"{self._job}|!deadline")
+        if due is not None:
+            wait_s = (due - self._now_ms) / 1000
+            found = (
+                f"deadline in {wait_s:.0f} s" if wait_s > 0 else f"its deadline passed {-wait_s:.0f} s ago"
+            )
+            yield Reason("deadline", found, "it fails then")
+
+    # -- where it is looked up -------------------------------------------------
+
+    def _ask(self) -> list[about.WorkerAbout]:
+        return about.ask(self._parts.app, self._parts.settings)
+
+    def _outbox(self) -> Iterator[tuple[str, float]]:
+        key = self._state.keys.named(self._job, "outbox")[0]
+        for member, since in self._state.client.zscan_iter(key, match=f"{_escaped(self._job)}|*", count=1000):
+            yield member.decode().rpartition("|")[2], since
+
+    def _planned(self, key: str) -> PlannedStep | None:
+        plan = self._plan(prefix_of(key))
+        return plan.by_key.get(key) if plan else None
+
+    def _plan(self, prefix: str) -> Plan | None:
+        try:
+            return self._state.plan(self._job, prefix)
+        except (JobNotFound, BatutaError):
+            return None
+
+    def _ago(self, ms: float | None) -> str:
+        return f"{max(0.0, self._now_ms - (ms or self._now_ms)) / 1000:.0f} s"
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text)

@@ -1,0 +1,172 @@
+"""A finding for each thing that can be wrong, made by breaking the real thing."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from coordinator import Coordinator
+from coordinator.app import make_app
+from tests.flows import add
+from tests.servers import Redis
+from tests.waiting import wait_until
+
+ANSWERED_S = 5
+
+
+def finding(coordinator, name: str):
+    return next(finding for finding in coordinator.findings() if finding.name == name)
+
+
+@contextmanager
+def other_coordinator(coordinator, **changed) -> Iterator[Coordinator]:
+    """A façade with other settings, on an app of its own."""
+    settings = dataclasses.replace(coordinator.settings, **changed)
+    app = make_app(settings)
+    other = Coordinator(app.parts)
+    yield other
+    app.parts.dispatcher.close()
+    other.state_manager.client.close()
+    app.close()
+
+
+@pytest.fixture
+def elsewhere(coordinator) -> Iterator[Callable[..., Coordinator]]:
+    """Make façades with other settings."""
+    with ExitStack() as stack:
+        yield lambda **changed: stack.enter_context(other_coordinator(coordinator, **changed))
+
+
+@pytest.fixture
+def own_redis(tmp_path) -> Iterator[Redis]:
+    """A Redis that the test may break for good."""
+    server = Redis(tmp_path / "own")
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_doctor_finds_nothing_wrong_when_all_is_well(coordinator, start_worker):
+    """Every check says ok, and says it soon."""
+    start_worker()
+    wait_until(lambda: coordinator.state_manager.client.exists(coordinator.state_manager.keys.reconciler))
+    started = time.monotonic()
+
+    found = coordinator.findings()
+
+    assert not [finding for finding in found if not finding.ok]
+    assert {"settings", "redis", "persistence", "eviction", "broker", "workers", "versions", "kinds"} <= {
+        finding.name for finding in found
+    }
+    assert time.monotonic() - started < ANSWERED_S
+
+
+def test_doctor_answers_soon_when_nothing_answers(elsewhere, services):
+    """Broker and Redis are both said to be away; workers are not asked."""
+    broker = "amqp://a:secret@127.0.0.1:1//" if services.kind == "rabbitmq" else "redis://127.0.0.1:1/0"
+    coordinator = elsewhere(broker_url=broker, redis_url="redis://:secret@127.0.0.1:1/1")
+    started = time.monotonic()
+
+    found = {finding.name: finding for finding in coordinator.findings()}
+
+    assert time.monotonic() - started < ANSWERED_S
+    assert found["redis"].level == found["broker"].level == "error"
+    assert found["workers"].level == "warn" and "not asked" in found["workers"].found
+    assert "secret" not in str(found)
+
+
+def test_doctor_says_that_the_password_is_wrong_when_it_is(elsewhere, services):
+    """What listens, but lets nobody in, is told apart from what is away."""
+    broker = services.broker_url
+    if services.kind == "rabbitmq":
+        broker = broker.replace(broker.split(":")[2].split("@")[0], "wrong")
+        assert "ACCESS_REFUSED" in finding(elsewhere(broker_url=broker), "broker").found
+    state = services.redis_url.replace(services.redis_url.split(":")[2].split("@")[0], "wrong")
+    assert "password" in finding(elsewhere(redis_url=state), "redis").found
+
+
+def test_doctor_finds_a_redis_that_forgets_when_its_settings_are_changed(elsewhere, own_redis):
+    """Without an append-only file, with eviction, and nearly full."""
+    coordinator = elsewhere(redis_url=own_redis.url(1))
+    client = coordinator.state_manager.client
+    client.config_set("appendonly", "no")
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    client.config_set("maxmemory", int(client.info()["used_memory"] * 1.05))
+
+    found = {finding.name: finding for finding in coordinator.findings()}
+
+    assert found["persistence"].level == "warn" and "appendonly yes" in found["persistence"].advice
+    assert found["eviction"].level == "error" and "noeviction" in found["eviction"].advice
+    assert found["redis memory"].level in ("warn", "error") and "maxmemory" in found["redis memory"].advice
+
+
+def test_doctor_finds_settings_that_do_not_fit_each_other(elsewhere):
+    """A lease that is no longer than the ticks that renew it."""
+    found = finding(elsewhere(lease_s=1.0, tick_s=1.0), "settings")
+    assert found.level == "error" and "COORDINATOR_LEASE_S" in found.found and "3" in found.advice
+
+
+def test_doctor_finds_that_no_worker_lives(coordinator):
+    """No worker answers, and none reconciles."""
+    assert finding(coordinator, "workers").level == "warn"
+    assert finding(coordinator, "reconciler").level == "warn"
+
+
+def test_doctor_finds_a_queue_that_nobody_reads(coordinator, services):
+    """Messages without a consumer, which only RabbitMQ can tell."""
+    if services.kind != "rabbitmq":
+        pytest.skip("a Redis broker doesn't know its consumers")
+    coordinator.launch(add.s(1, 1))
+
+    found = finding(coordinator, f"queue {coordinator.settings.queue}")
+
+    assert found.level == "error" and "no consumer" in found.found
+    assert f"-Q {coordinator.settings.queue}" in found.advice
+
+
+def test_doctor_finds_a_queue_of_another_type(coordinator, elsewhere, services):
+    """A classic queue under settings that say quorum."""
+    if services.kind != "rabbitmq":
+        pytest.skip("only RabbitMQ has queue types")
+    coordinator.launch(add.s(1, 1))
+    other = elsewhere(queue_type="quorum")
+
+    found = finding(other, f"queue {coordinator.settings.queue}")
+
+    assert found.level == "error" and "inequivalent arg" in found.found
+
+
+def test_doctor_finds_a_worker_with_a_late_clock_and_without_our_kinds(coordinator, start_worker):
+    """A host without NTP, started with other jobs."""
+    worker = start_worker(env={"COORDINATOR_JOBS": "tests.integration.late_clock"})
+
+    found = {finding.name: finding for finding in coordinator.findings()}
+
+    assert found["clocks"].level == "warn" and worker.nodename in found["clocks"].found
+    assert found["kinds"].level == "error" and "sum_to" in found["kinds"].found
+    assert "COORDINATOR_JOBS" in found["kinds"].advice
+
+
+def test_doctor_finds_workers_that_disagree_on_the_lease(coordinator, start_worker):
+    """Two hosts with different settings."""
+    start_worker()
+    start_worker(env={"COORDINATOR_LEASE_S": "7"})
+
+    found = finding(coordinator, "settings of workers")
+
+    assert found.level == "warn" and "COORDINATOR_LEASE_S" in found.found
+
+
+def test_doctor_finds_what_was_left_in_the_outbox(coordinator):
+    """An entry that nobody has sent for long."""
+    state = coordinator.state_manager
+    job = coordinator.launch(add.s(1, 1))
+    state.client.zadd(state.keys.named(job, "outbox")[0], {f"{job}|^": state.now_ms() - 60_000})
+
+    found = finding(coordinator, "outbox")
+
+    assert found.level == "warn" and found.found.startswith("1 ")
