@@ -3,12 +3,12 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help check demo test-unit test-integration test-acceptance test-faults lint types format compose clean
+.PHONY: help check demo test-unit test-integration test-acceptance test-faults lint types docs format compose clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-check: ## everything that CI runs: ruff, mypy, import-linter and pytest
+check: ## everything that CI runs: ruff, mypy, import-linter, mkdocs and pytest
 	./run test
 
 demo: ## the main job on the data set that is shipped, with nothing configured
@@ -34,6 +34,9 @@ lint: ## ruff and import-linter
 types: ## mypy
 	$(BIN)/mypy
 
+docs: ## build the documents, strictly, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -42,4 +45,4 @@ compose: ## check docker-compose.yml, with passwords that are used for nothing
 	RABBITMQ_PASSWORD=x REDIS_PASSWORD=x FLOWER_PASSWORD=x docker compose config --quiet
 
 clean: ## remove the virtual environment, caches and the embedded server's folder
-	rm -rf $(VENV) .batuta .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) site .batuta .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,134 @@
+"""Tables for the reference, made from the source, so that they can't grow old. Pure but for reading files.
+
+Owns what ``<!-- generated: … -->`` stands for. Invariant: text that can't be read as expected is an error,
+never an empty table.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FIELD = re.compile(
+    r"^    \w+: [^=\n]+ = (?P<default>.+?)  # (?P<variable>[A-Z_]+)(?P<value>=\w+)?[;:] (?P<text>.+)$", re.M
+)
+RULE = re.compile(r"^=+(?: =+)+$", re.M)
+
+
+def settings() -> str:
+    """The fields of ``Settings``, by their comments."""
+    return _settings_of("coordinator/settings.py")
+
+
+def web_settings() -> str:
+    """The fields of ``WebSettings``, by their comments."""
+    return _settings_of("coordinator/web/settings.py")
+
+
+def redis_keys() -> str:
+    """The docstring of ``state/keys.py``, its table and its paragraphs."""
+    text = ast.get_docstring(ast.parse(_source("coordinator/state/keys.py"))) or ""
+    before, head, rows, after = RULE.split(text)
+    body = [_cells(line, 3) for line in rows.strip().splitlines()]
+    table = _table(_cells(head.strip(), 3), [(f"`{name}`", kind, what) for name, kind, what in body])
+    return "\n\n".join(_markdown(part) for part in (before, table, after))
+
+
+def transitions() -> str:
+    """Which states a job may go to, from each."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    from coordinator.states import TRANSITIONS, State
+
+    rows = [
+        (
+            f"`{state}`",
+            ", ".join(f"`{after}`" for after in State if after in TRANSITIONS[state]) or "none: it has ended",
+        )
+        for state in State
+    ]
+    return _table(("state", "may become"), rows)
+
+
+def step_states() -> str:
+    """The states of a step, by the comments of ``StepState``."""
+    body = _source("coordinator/states.py").partition("class StepState")[2].partition("\n\n\n")[0]
+    found = re.findall(r'^    [A-Z]+ = "(\w+)"(?:  # (.+))?$', body, re.M)
+    return _table(
+        ("state", "means"),
+        [(f"`{state}`", why or "recorded; it is not run again by itself") for state, why in found],
+    )
+
+
+def decisions() -> str:
+    """A list of all decision notes, by their headings."""
+    notes = [(path.name, path.read_text().partition("\n")[0].lstrip("# ")) for path in decision_notes()]
+    return "\n".join(f"- [{_numbered(name, title)}]({name})" for name, title in notes)
+
+
+def decision_notes() -> list[Path]:
+    """The decision notes, by number."""
+    return sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+
+
+def changelog() -> str:
+    """The changelog without its heading."""
+    return _source("CHANGELOG.md").partition("\n")[2]
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "web-settings": web_settings,
+    "redis-keys": redis_keys,
+    "transitions": transitions,
+    "step-states": step_states,
+    "decisions": decisions,
+    "changelog": changelog,
+}
+
+
+def _settings_of(path: str) -> str:
+    found = [match.groupdict("") for match in FIELD.finditer(_source(path))]
+    assert found, f"expected fields with comments in {path}, found none"
+    rows = [
+        (f"`{field['variable']}{field['value']}`", _default(field["default"]), field["text"])
+        for field in found
+    ]
+    return _table(("variable", "default", "what it says"), rows)
+
+
+def _default(text: str) -> str:
+    value = eval(text, {"__builtins__": {}})  # noqa: S307  a number or a text, in our own source
+    if isinstance(value, bool):
+        return "off" if not value else "on"
+    if isinstance(value, tuple):
+        value = ",".join(value)
+    return f"`{value}`" if value not in ("", None) else "not set"
+
+
+def _numbered(name: str, title: str) -> str:
+    number = str(int(name.partition("-")[0]))
+    return f"{number}. {re.sub(r'^0*[0-9]+[.:] ', '', title)}"
+
+
+def _cells(line: str, count: int) -> list[str]:
+    cells = line.split(None, count - 1)
+    assert len(cells) == count, f"expected {count} columns, got {line!r}"
+    return cells
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"``([^`]+)``", r"`\1`", text.strip())
+
+
+def _table(head: tuple[str, ...] | list[str], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _source(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
