@@ -20,3 +20,8 @@ def count(values: list[Any]) -> int:
 @app.task
 def hop(n: int) -> int:
     return n + 1
+
+
+@app.task
+def added(values: list[int]) -> int:
+    return sum(values)

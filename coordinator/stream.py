@@ -42,7 +42,7 @@ class Stream(Plan):
         return cls(
             (),
             {},
-            owner.key,
+            [],
             f"{owner.key}/",
             each=each,
             follow=owner.follow,

@@ -41,6 +41,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "pause": ("steer", "Hold jobs: what runs is finished, nothing more starts."),
         "resume": ("steer", "Let paused jobs go on."),
         "retry": ("steer", "Run failed or cancelled jobs again; what is recorded is kept."),
+        "tune": ("steer", "Change the limits of an `each` in batches while it runs."),
     },
     "Parts": {
         "worker": ("parts", "Start a Celery worker."),

@@ -86,6 +86,24 @@ def retry_command(session: Session, /, from_step: str | None, **targets: Any) ->
     return steer(session, "retry", change, **targets)
 
 
+@click.command("tune")
+@click.argument("job", shell_complete=completion.jobs)
+@click.argument("step")
+@click.option("--window", type=click.IntRange(1), help="How many batches may be in flight.")
+@click.option("--batch", type=click.IntRange(0), help="How many items a batch has; 0: by measure.")
+@common
+@click.pass_obj
+def tune_command(session: Session, /, job: str, step: str, window: int | None, batch: int | None) -> int:
+    """Change the limits of an `each` that runs in batches; STEP is its id or key, see `steps`."""
+    if window is None and batch is None:
+        raise click.UsageError("expected --window, --batch or both: what to change?", _context())
+
+    def change(job_id: str) -> JobStatus:
+        return session.coordinator().tune(job_id, step, window=window, batch=batch)
+
+    return _change_all(session, [session.find(job)], change)
+
+
 def steer(
     session: Session,
     verb: str,

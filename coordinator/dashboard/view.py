@@ -22,6 +22,7 @@ from coordinator.plan import Plan
 from coordinator.state.overview import INTERNAL, Cursor
 from coordinator.state.standing import Standing, standing
 from coordinator.states import JobStatus
+from coordinator.stream import Stream
 from coordinator.submission import CANVAS
 
 ASSETS_VERSION = coordinator.__version__
@@ -127,9 +128,10 @@ def _folded(job: str, plan: Plan, fragments: Mapping[str, Plan]) -> Graph:
 
 def _tally(node: Node, stands: Standing, *, has_ended: bool) -> Tally:
     keys = set(node.keys)
+    expanded = {key for key, plan in stands.fragments.items() if not isinstance(plan, Stream)}
     return Tally(
         total=1 if node.kind == "race" else len(keys),
-        done=len(keys & (stands.recorded | stands.fragments.keys())),  # expanded: it has done its part
+        done=len(keys & (stands.recorded | expanded)),  # expanded: it has done its part
         failed=len(keys & stands.failed),
         running=len(keys & stands.running),
         retrying=0 if has_ended else len(keys & stands.retrying),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from coordinator.plan import Plan, PlannedStep, leaves, prefix_of
+from coordinator.stream import Stream
 
 #: So many parallel steps are drawn one by one; more of them stand as one.
 ALONE = 6
@@ -85,8 +86,9 @@ class _Folding:
             if step.phase == NEVER_SENT:
                 continue
             yield step
-            if step.key in self._fragments:
-                yield from self._in_order(self._fragments[step.key])
+            fragment = self._fragments.get(step.key)
+            if fragment is not None and not isinstance(fragment, Stream):  # batches come and go
+                yield from self._in_order(fragment)
 
     def _find_racers(self) -> dict[str, list[str]]:
         """Return the last steps of the lanes of each race, by the race's key."""

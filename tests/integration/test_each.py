@@ -8,6 +8,7 @@ from celery import chain, chord, group
 
 from coordinator import each
 from coordinator.errors import InvalidRequest, JobFailed, UnsupportedCanvas
+from coordinator.graph import fold
 from coordinator.states import State, StepState
 from coordinator.stream import MOST_VALUES
 from tests.flows import (
@@ -322,3 +323,15 @@ def test_batch_message_names_the_task_of_its_items_when_seen_from_outside(coordi
     assert plan.by_key["0/1"].kwargs == {"task": {"task": "tests.flows.double"}}
     assert coordinator.app.parts.dispatcher.queue_of(plan.by_key["0/1"]) == "elsewhere"
     coordinator.cancel(job)
+
+
+def test_graph_shows_the_stream_as_one_step_when_its_batches_run(coordinator, start_worker):
+    """What follows the stream follows its step; batches, which come and go, are not drawn."""
+    job = coordinator.launch(each(double.s(), join=total.s(), batch=1, over=range(9)))
+    start_worker()
+    coordinator.wait(job, timeout_s=20)
+    state = coordinator.state_manager
+
+    nodes = fold(state.plan(job), state.fragments(job)).nodes
+
+    assert [(node.label, node.after) for node in nodes] == [("each", set()), ("total", {"step:0"})]

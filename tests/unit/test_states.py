@@ -8,6 +8,7 @@ import pytest
 
 from coordinator.errors import BatutaError, JobFailed, SettingsError
 from coordinator.settings import Settings, redacted
+from coordinator.state.connection import PRELUDES
 from coordinator.state.keys import Keys, parse_step_id, step_id
 from coordinator.states import TERMINAL, TRANSITIONS, State, new_job_id
 from coordinator.validation import job_id_for
@@ -34,7 +35,7 @@ def test_script_says_what_it_takes_and_gives(script):
     head = script.read_text().split("\nlocal", 1)[0]
 
     assert head.startswith("-- ")
-    if script.stem != "prelude":
+    if script.name not in PRELUDES:
         assert "-- KEYS: 1 " in head and "-- Returns: " in head
         declared = [int(n) for n in re.findall(r"KEYS\[(\d+)\]", script.read_text())]
         named = [int(n) for n in re.findall(r"(?:KEYS: |, |^--\s+)(\d+) \w+ \(", head, re.MULTILINE)]
