@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -38,21 +39,35 @@ class Browser:
 
     def find(self, css: str) -> WebElement:
         """Wait until something that can be seen matches, and return it."""
-        found = wait_until(lambda: [e for e in self._all(css) if e.is_displayed()], what=f"{css} on the page")
-        return found[0]
+        wait_until(lambda: self.sees(css), what=f"{css} on the page")
+        return next(element for element in self._all(css) if element.is_displayed())
 
     def sees(self, css: str) -> bool:
-        return any(element.is_displayed() for element in self._all(css))
+        """Whether something that can be seen matches now."""
+        try:
+            return any(element.is_displayed() for element in self._all(css))
+        except StaleElementReferenceException:  # the page was drawn anew meanwhile
+            return self.sees(css)
 
     def text(self, css: str) -> str:
         return self.find(css).text
 
     def press(self, css: str) -> None:
-        button = self.find(css)
-        wait_until(button.is_enabled, what=f"{css} to be enabled")
-        # Flower's navigation stays at the top, above what is scrolled there.
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
-        button.click()
+        """Press a button; rows of a list may be drawn anew between the look and the press."""
+
+        def pressed() -> bool:
+            try:
+                button = self.find(css)
+                # Flower's navigation stays at the top, above what is scrolled there.
+                self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+                if not button.is_enabled():
+                    return False
+                button.click()
+            except StaleElementReferenceException:
+                return False
+            return True
+
+        wait_until(pressed, what=f"{css} to be pressed")
 
     def wait_text(self, css: str, text: str) -> None:
         wait_until(lambda: text in (self._now(css) or ""), what=f"{text!r} in {css}")
