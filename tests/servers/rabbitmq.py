@@ -32,8 +32,9 @@ ERL_ARGS = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
 class RabbitMQ:
     """One node; its ports and password stay the same over restarts."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, address: str = "127.0.0.1") -> None:
         self.home = home
+        self.address = address  # where it listens
         self.port, dist_port, epmd_port = free_port(), free_port(), free_port()
         self.user, self.password = "batuta", secrets.token_hex(16)
         self.data = home / "mnesia"
@@ -47,7 +48,7 @@ class RabbitMQ:
         self.process = Process([script], log=home / "rabbitmq.log", env=self.env)
 
     def url(self, vhost: str = "/") -> str:
-        return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.port}/{vhost}"
+        return f"amqp://{self.user}:{self.password}@{self.address}:{self.port}/{vhost}"
 
     def launch(self) -> None:
         for folder in ("home", "log", "mnesia"):
@@ -55,7 +56,7 @@ class RabbitMQ:
         (self.home / "enabled_plugins").write_text("[].\n")
         (self.home / "rabbitmq-env.conf").write_text("")
         settings = {
-            "listeners.tcp.default": f"127.0.0.1:{self.port}",
+            "listeners.tcp.default": f"{self.address}:{self.port}",
             "default_user": self.user,
             "default_pass": self.password,
             "log.console": "false",
@@ -116,7 +117,7 @@ class RabbitMQ:
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+            with socket.create_connection((self.address, self.port), timeout=2) as connection:
                 connection.sendall(b"AMQP\x00\x00\x09\x01")
                 return connection.recv(1) == b"\x01"  # the first frame of Connection.Start
         except OSError:

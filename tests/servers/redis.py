@@ -19,11 +19,12 @@ START_TIMEOUT_S = 15
 class Redis:
     """One node; its port and password stay the same over restarts."""
 
-    def __init__(self, home: Path, *, appendfsync: str = "everysec") -> None:
+    def __init__(self, home: Path, *, appendfsync: str = "everysec", address: str = "127.0.0.1") -> None:
         program = shutil.which("redis-server") or shutil.which("valkey-server")
         if program is None:
             raise MissingServer(ADVICE)
         self.home = home
+        self.address = address  # where it listens
         self.data = home / "data"
         self.port = free_port()
         self.password = secrets.token_hex(16)
@@ -31,12 +32,12 @@ class Redis:
         self.process = Process([program, str(home / "redis.conf")], log=home / "redis.log")
 
     def url(self, db: int = 0) -> str:
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/{db}"
+        return f"redis://:{self.password}@{self.address}:{self.port}/{db}"
 
     def launch(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
         settings = {
-            "bind": "127.0.0.1",
+            "bind": self.address,
             "port": self.port,
             "requirepass": self.password,
             "dir": self.data,
@@ -73,7 +74,7 @@ class Redis:
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+            with socket.create_connection((self.address, self.port), timeout=2) as connection:
                 connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
                 reply = b""
                 while reply.count(b"\r\n") < 2:
