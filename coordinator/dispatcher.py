@@ -30,7 +30,7 @@ from coordinator.stream import BATCH
 HEADER = "batuta"
 MAPS = ("celery.map", "celery.starmap", BATCH)
 #: Messages on their way at once: bounds the memory of a large header.
-SEND_AT_ONCE = 500
+SEND_AT_ONCE = 200
 CONFIRM_TIMEOUT_S = 15.0
 ATTEMPTS = 3
 

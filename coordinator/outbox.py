@@ -8,6 +8,7 @@ and resume all end here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from coordinator.dispatcher import SEND_AT_ONCE, TaskDispatcher
@@ -16,6 +17,8 @@ from coordinator.plan import DELAYS, Plan, PlannedStep, prefix_of
 from coordinator.state import StateManager
 from coordinator.stream import Stream
 
+#: While many messages are on their way, how often their entry is said to be in hand.
+TOUCHED_EVERY_S = 0.3
 #: The trigger that names whatever is ready and not recorded.
 FRONTIER = "*"
 
@@ -66,9 +69,11 @@ class Outbox:
         if not trigger.startswith("="):
             steps = self._due_now(job, steps)
         retries = self._state.retries(job) if trigger.startswith("=") or trigger == FRONTIER else {}
+        touched = time.monotonic()
         for start in range(0, len(steps), SEND_AT_ONCE):
-            if start:
+            if time.monotonic() - touched > TOUCHED_EVERY_S:
                 self._state.touch(job, trigger)
+                touched = time.monotonic()
             self._dispatcher.send(job, steps[start : start + SEND_AT_ONCE], retries)
         self._state.sent(job, [trigger])
         return len(steps)
