@@ -161,6 +161,7 @@ class Attempt:
             self._send(answer[1:])
             return "already recorded"
         if verdict == "expanded":
+            self._send(answer[1:])
             return "already expanded"
         if verdict == "exhausted":
             self.number = answer[1]

@@ -264,8 +264,7 @@ class Coordinator(Submission):
             batch: how many items a batch has, 0 for as many as measured; as it was if None.
 
         Raises:
-            InvalidRequest: the step runs no batches.
-            IllegalTransition: it has ended.
+            InvalidRequest, IllegalTransition: the step runs no batches, or has ended.
         """
         if (window is not None and window < 1) or (batch is not None and batch < 0):
             raise InvalidRequest(f"expected a window from 1 and a batch from 0, got {window} and {batch}")

@@ -14,13 +14,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from kombu.utils.json import loads
-from redis.client import PubSub
-from redis.exceptions import RedisError
 
 from coordinator import blobs
 from coordinator.errors import JobNotFound
 from coordinator.plan import Plan, Shape, filled, leaves, prefix_of
 from coordinator.state.connection import reaching
+from coordinator.state.ending import Ending
 from coordinator.state.keys import SHARDS, Keys
 from coordinator.state.streamed import Streamed
 from coordinator.states import Flag, State, Validation
@@ -35,6 +34,8 @@ EXPANDED = "@"
 #: Of a step whose race another lane has won; of one whose own lane has failed; of a race that was won, with
 #: the shape of its value behind.
 LOST, OUT, WON = "!", "-", ">"
+#: Of a stream's step that is recorded: its values are parts of its stream's, or merged.
+OVER = '[null, 0, 0, 0, ""]'
 #: value, attempt, started (ms), runtime (ms), worker; a sixth part says that the value lies apart.
 RECORD_LENGTH = 5
 
@@ -228,6 +229,8 @@ class Journal(Streamed):
             return ("running" if self._has_outbox(job, key) else "succeeded"), record.decode()
         if error is not None:
             return "failed", error.decode()
+        if attempt is None and self.is_over(job, key):
+            return "succeeded", OVER
         return ("running" if attempt is not None and loads(attempt)[5] else "pending"), None
 
     @contextmanager
@@ -286,21 +289,6 @@ class Journal(Streamed):
 
     def _attempts(self, job: str) -> dict[str, list[Any]]:
         return {key.decode(): loads(text) for key, text in self.client.hgetall(self._key(job, "a")).items()}
-
-
-class Ending:
-    """Waits for the word that a job has ended."""
-
-    def __init__(self, listener: PubSub) -> None:
-        self._listener = listener
-
-    def wait(self, timeout_s: float) -> bool:
-        """Return when the word came or time is up; False where the connection is lost."""
-        try:
-            self._listener.get_message(ignore_subscribe_messages=True, timeout=timeout_s)
-        except RedisError:
-            return False
-        return True
 
 
 def _escaped(prefix: str) -> str:

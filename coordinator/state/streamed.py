@@ -46,6 +46,12 @@ class Streamed:
         """Whether a stream's step is cut and not recorded."""
         return bool(self.client.hexists(self.keys.named(job, "s")[0], key))
 
+    def is_over(self, job: str, key: str) -> bool:
+        """Whether a step is a stream's, and recorded."""
+        owner, _, number = key.rpartition("/")
+        found = self.client.hmget(self.keys.named(job, "s")[0], f"{owner}:serial", key)
+        return found[0] is not None and found[1] is None and int(number) < int(found[0])
+
     def stream_value(self, job: str, key: str) -> list[Any]:
         """Return the values of all items, in their order."""
         batches = int(self.client.hget(self.keys.named(job, "s")[0], f"{key}:batches") or 0)

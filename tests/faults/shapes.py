@@ -9,8 +9,8 @@ from typing import Any
 
 from celery import chain, chord, group
 
-from coordinator import race
-from tests.flows import double, fail, flaky, grow, mark, total
+from coordinator import each, race
+from tests.flows import double, fail, flaky, grow, mark, numbers_by_page, odd_only, total
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Shape:
     build: Callable[[str], Any]  # path of the file to which each run of ``mark`` writes a line
     value: Any = None  # None: the job must fail
     retries: int = 0  # runs more than steps that the steps themselves ask for
+    items: int = 1  # runs of ``mark`` in one message, all of which a kill can repeat
 
 
 def one(path: str, number: int) -> Any:
@@ -71,6 +72,26 @@ SHAPES = [
     Shape("race that all lose", lambda p: chain(one(p, 1), race(fail.si("a"), fail.si("b")), mark.s(p))),
     Shape("links", lambda p: chain(one(p, 1).set(link=mark.s(p)), double.s().set(link=mark.s(p))), 2),
     Shape("error callback", lambda p: chain(one(p, 1), fail.si("on purpose").on_error(mark.si(9, p)))),
+    Shape(
+        "each in batches",
+        lambda p: chain(each(mark.s(p), join=total.s(), batch=2, window=2, over=range(5)), mark.s(p)),
+        10,
+        items=2,
+    ),
+    Shape(
+        "each over pages, combined",
+        lambda p: chain(
+            each(mark.s(p), combine=total.s(), batch=1, window=2, over=numbers_by_page.s(2, 3)), mark.s(p)
+        ),
+        3,
+    ),
+    Shape(
+        "each with items that fail",
+        lambda p: chain(
+            each(odd_only.s(), join=total.s(), batch=2, window=1, allow_failed=0.5, over=range(4)), mark.s(p)
+        ),
+        4,
+    ),
     Shape("countdown", lambda p: chain(one(p, 1), mark.s(p).set(countdown=0.3), double.s()), 2),
 ]
 

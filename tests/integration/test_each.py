@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from celery import chain, chord, group
+from celery.result import AsyncResult
 
 from coordinator import each
 from coordinator.errors import InvalidRequest, JobFailed, UnsupportedCanvas
@@ -335,3 +336,15 @@ def test_graph_shows_the_stream_as_one_step_when_its_batches_run(coordinator, st
     nodes = fold(state.plan(job), state.fragments(job)).nodes
 
     assert [(node.label, node.after) for node in nodes] == [("each", set()), ("total", {"step:0"})]
+
+
+def test_celery_reads_the_steps_of_a_stream_when_asked_for_one(coordinator, start_worker):
+    """``AsyncResult`` of a batch: it has succeeded, also after its values have been merged."""
+    job = coordinator.launch(each(double.s(), combine=total.s(), batch=1, over=range(3)))
+    start_worker()
+    assert coordinator.wait(job, timeout_s=20) == 6
+
+    results = {n: AsyncResult(f"{job}:0/{n}.batch", app=coordinator.app) for n in (0, 3, 99)}
+
+    assert {n: result.state for n, result in results.items()} == {0: "SUCCESS", 3: "SUCCESS", 99: "PENDING"}
+    assert AsyncResult(f"{job}:0.each", app=coordinator.app).get(timeout=5) == 6

@@ -3,7 +3,7 @@
 --       7 outbox (zset), 8 timers (zset), 9 s (hash)
 -- ARGV: 1 job, 2 step, 3 token of this delivery, 4 lease (ms), 5 most crashes, 6 phase,
 --       7 step whose record is wanted ('' for none), 8 '1' if the plan is wanted, 9… triggers of the step
--- Returns: {'run', attempt, retries, started (ms), record, plan, epoch, share} | {'recorded', trigger…} | {'expanded'} |
+-- Returns: {'run', attempt, retries, started (ms), record, plan, epoch, share} | {'recorded', trigger…} | {'expanded', trigger…} |
 --          {'leased', token} | {'waiting'} | {'stopped', state} | {'exhausted', attempt, crashes} | {'gone'}
 -- Invariant: at most one unexpired lease a step; repeating it with one token gives the same lease.
 local job, step = ARGV[1], ARGV[2]
@@ -20,7 +20,12 @@ if redis.call('HEXISTS', KEYS[2], step) == 1 or stream.is_over(KEYS[9], step) th
   end
   return answer
 end
-if redis.call('HEXISTS', KEYS[4], step) == 1 then return {'expanded'} end
+if redis.call('HEXISTS', KEYS[4], step) == 1 then
+  local answer = {'expanded'}
+  if redis.call('ZSCORE', KEYS[7], member .. '/^') then answer[2] = step .. '/^' end
+  stream.noted(KEYS[9], KEYS[7], job, step .. '/0', answer)
+  return answer
+end
 if ARGV[6] == 'check' then
   if state ~= 'received' then return {'stopped', state} end
 elseif ARGV[6] == 'errback' then
