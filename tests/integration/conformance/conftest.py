@@ -21,6 +21,7 @@ SEED = int(os.environ.get("CANVAS_SEED") or random.randrange(10**6))
 TASKS = "tests.integration.conformance.tasks"
 TABLE: list[tuple[str, str, str]] = []  # part of the guide, shape, verdict
 TRIED: dict[str, int] = {}
+HUNG: list[str] = []  # random canvases that ended as a job and not in Celery
 
 
 @dataclass(frozen=True)
@@ -81,5 +82,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{part:<16}{shape:<52}{verdict}")
     same = sum(verdict == "=" for _, _, verdict in TABLE)
     terminalreporter.write_line(f"{same} of {len(TABLE)} shapes the same, the others as declared")
+    for hung in HUNG:
+        terminalreporter.write_line(f"ended as a job, and not in Celery: {hung}")
     for what, number in TRIED.items():
         terminalreporter.write_line(f"{number} {what} (CANVAS_SEED={SEED})")
