@@ -11,8 +11,10 @@ import hashlib
 import os
 import platform
 import socket
+import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ from celery import Celery
 from celery.worker.control import inspect_command
 
 from coordinator import __version__, registry
+from coordinator.limits import is_expendable
 from coordinator.queues import connect
 from coordinator.settings import Settings
 
@@ -34,7 +37,10 @@ class WorkerAbout:
 
     name: str
     host: str
+    machine: str  # see ``machine``
     pid: int
+    born: str  # see ``birth``
+    is_expendable: bool  # one of a fleet, which starts another in its place
     children: tuple[int, ...]
     clock_s: float  # its wall clock, seconds since the epoch
     versions: dict[str, str]
@@ -47,6 +53,32 @@ class WorkerAbout:
 def clock_s() -> float:
     """Return this host's wall clock."""
     return time.time()
+
+
+def machine() -> str:
+    """Return what two processes that can kill each other have in common: host, boot and pid namespace."""
+    found = [socket.gethostname()]
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        try:
+            found.append(
+                str(Path(path).readlink()) if path.endswith("pid") else Path(path).read_text().strip()
+            )
+        except OSError:  # no Linux
+            found.append("")
+    return " ".join(found)
+
+
+def birth(pid: int) -> str:
+    """Return when a process was born, such that a later one with its pid differs; empty if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return ""
+    said = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return said.stdout.strip()
 
 
 def versions() -> dict[str, str]:
@@ -73,7 +105,10 @@ def answer(state: Any, **_: Any) -> dict[str, Any]:
     return {
         "place": place(settings),
         "host": socket.gethostname(),
+        "machine": machine(),
         "pid": os.getpid(),
+        "born": birth(os.getpid()),
+        "is_expendable": is_expendable(),
         "children": _children(state),
         "clock_s": clock_s(),
         "versions": versions(),
@@ -108,7 +143,10 @@ def _read(name: str, said: dict[str, Any]) -> WorkerAbout:
     return WorkerAbout(
         name=name,
         host=said["host"],
+        machine=said["machine"],
         pid=said["pid"],
+        born=said["born"],
+        is_expendable=said["is_expendable"],
         children=tuple(said["children"]),
         clock_s=said["clock_s"],
         versions=said["versions"],

@@ -49,6 +49,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "api": ("api", "Start the HTTP interface."),
         "api-token": ("api", "Make a token for the HTTP interface."),
         "dev": ("dev", "Start all parts in one terminal, anew when a file changes."),
+        "chaos": ("chaos", "Kill parts of your own cluster under jobs of its own, and report."),
         "doctor": ("doctor", "Check broker, Redis, settings and workers, and say what to do."),
     },
 }
