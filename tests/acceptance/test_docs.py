@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ def reader(services: Services, tmp_path: Path) -> Iterator[Callable[[dict[str, s
     readers: list[Reader] = []
 
     def make(instead: dict[str, str]) -> Reader:
-        env = {**outside, **tuned, "PYTHONPATH": str(ROOT)}
+        env = {**outside, **tuned, "PYTHONPATH": str(ROOT), "PYTHON": sys.executable}
         readers.append(Reader.in_folder(tmp_path, env, {"5555": str(free_port()), **instead}))
         return readers[-1]
 
@@ -55,6 +57,36 @@ def test_tutorial_works_when_it_is_followed(
     for block in blocks_of(ROOT / "docs" / "tutorial.md"):
         if block.is_run:
             follow(block)
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_readme_works_when_it_is_followed(
+    reader: Callable[[dict[str, str]], Reader], services: Services, tmp_path: Path
+) -> None:
+    """Whoever types what the README says, in a clone, gets what it says."""
+    for name in ("run", "manage.py", "data", "requirements.txt"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    make_environment(tmp_path / ".venv")
+    follow = reader(
+        {
+            "amqp://user:password@rabbit:5672//": services.broker_url,
+            "redis://:password@redis:6379/0": services.redis_url,
+            "manage.py flower": f"manage.py flower --port {free_port()}",
+        }
+    ).follow
+    for block in blocks_of(ROOT / "README.md"):
+        if block.is_run:
+            follow(block)
+
+
+def make_environment(folder: Path) -> None:
+    """Make what ``./run demo`` would have made before: this environment, with its mark."""
+    folder.mkdir()
+    for part in Path(sys.prefix).iterdir():
+        if not part.name.startswith(".requirements"):
+            (folder / part.name).symlink_to(part)
+    requirements = sha256((ROOT / "requirements.txt").read_bytes()).hexdigest()
+    (folder / ".requirements-1").write_text(f"{sys.version_info[:2]} {requirements}\n")
 
 
 def test_pages_give_a_reason_for_the_few_blocks_that_are_not_run() -> None:
