@@ -32,10 +32,13 @@ def web_settings() -> str:
 def redis_keys() -> str:
     """The docstring of ``state/keys.py``, its table and its paragraphs."""
     text = ast.get_docstring(ast.parse(_source("coordinator/state/keys.py"))) or ""
-    before, head, rows, after = RULE.split(text)
-    body = [_cells(line, 3) for line in rows.strip().splitlines()]
-    table = _table(_cells(head.strip(), 3), [(f"`{name}`", kind, what) for name, kind, what in body])
-    return "\n\n".join(_markdown(part) for part in (before, table, after))
+    before, head, body, after = RULE.split(text)
+    body = [_cells(line, 3) for line in body.strip().splitlines()]
+    table = _table(
+        _cells(head.strip(), 3), [(f"`{name}`", kind, _markdown(what)) for name, kind, what in body]
+    )
+    invariant = before.partition("\n\n")[2]  # without the module's own first line
+    return "\n\n".join(_markdown(part) for part in (invariant, table, after))
 
 
 def transitions() -> str:
@@ -127,7 +130,9 @@ def _markdown(text: str) -> str:
 
 def _table(head: tuple[str, ...] | list[str], rows: list[tuple[str, ...]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    # A bar within code divides no cells.
+    assert not any("|" in re.sub("`[^`]*`", "", cell) for line in lines for cell in line)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _source(path: str) -> str:

@@ -173,7 +173,7 @@ class Reader:
     def _try(self, block: Block, command: str, output: list[str]) -> None:
         expected = int(block.noted("exits") or 0)
         if PART.match(command):
-            command = f"{command} > part.log 2>&1 &"
+            command = f"{command.partition(' # ')[0]} > part.log 2>&1 &"
         if words := block.noted("until"):
             wait_until(lambda: is_told(self.shell.run(command)[1], [words]), what=f"{block.place}: {words}")
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +17,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 180
+#: Folders of the checkout, and what they are called in the wheel.
+PACKAGES = {"coordinator": "coordinator", "tasks": "batuta_tasks", "data": "batuta_tasks/data"}
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,11 @@ def batuta(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The wheel of a copy of the checkout, installed without the checkout in sight."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    listed = run(["git", "ls-files", "-co", "--exclude-standard"], ROOT).splitlines()
-    for name in listed:
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ROOT.iterdir():
+        if path.is_file() and not path.name.startswith("."):
+            shutil.copy(path, source)
     # From the sdist, as pip does where it finds no wheel: what the sdist lacks, the wheel would lack.
     run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)], folder)
     wheel = next(folder.glob("*.whl"))
@@ -79,11 +82,12 @@ def test_wheel_brings_two_packages_and_no_tasks(batuta: Installed) -> None:
 def test_wheel_holds_every_file_of_the_packages(batuta: Installed) -> None:
     """Scripts, templates, styles and the data set come along."""
     names = set(zipfile.ZipFile(batuta.wheel).namelist())
-    listed = run(["git", "ls-files", "coordinator", "tasks", "data"], ROOT).splitlines()
     wanted = {
-        name.replace("tasks/", "batuta_tasks/", 1) if name.startswith("tasks/") else name for name in listed
+        str(Path(package) / path.relative_to(ROOT / folder))
+        for folder, package in PACKAGES.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
-    wanted = {f"batuta_tasks/{name}" if name.startswith("data/") else name for name in wanted}
     assert not wanted - names
 
 
