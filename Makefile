@@ -23,8 +23,8 @@ test-integration: ## the tests on a private RabbitMQ and Redis
 test-acceptance: ## the tests that drive real worker processes
 	./run test tests/acceptance
 
-test-faults: ## the tests that kill parts and servers (slow)
-	./run test tests/faults
+test-faults: ## kill parts and servers at every point (hours; BROKER=redis for the other broker)
+	./run test tests/faults --every-point --broker $(or $(BROKER),rabbitmq)
 
 lint: ## ruff and import-linter
 	$(BIN)/ruff check .
