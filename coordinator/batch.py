@@ -23,7 +23,7 @@ from coordinator.dispatcher import HEADER
 from coordinator.errors import BatutaError, JobNotFound, StateUnreachable, TooManyFailed
 from coordinator.plan import prefix_of
 from coordinator.sources import Opened, items_of
-from coordinator.state import step_id
+from coordinator.state import parse_step_id, step_id
 from coordinator.step import Step
 from coordinator.stream import BATCH, MOST_VALUES, WINDOW, Stream
 
@@ -70,7 +70,7 @@ class Call:
             root_id=request.root_id,
             hostname=request.hostname,
             delivery_info=request.delivery_info,
-            fence=request.fence,
+            fence=_item_fence(request),
             retries=0,
             **own,
         )
@@ -209,6 +209,13 @@ class Running:
             raise Reject("the job was cancelled", requeue=True)  # delivered again, it is told so and dropped
 
 
+def _item_fence(request: Context) -> int:
+    """Return a number that grows with every attempt at an item, also when its stream was cut anew."""
+    step = parse_step_id(request.id)
+    number = step[1].rpartition("/")[2] if step else 0
+    return (int(number) << 20) + int(request.fence)
+
+
 def open_stream(task: Step, given: Any, step: dict[str, Any], batches: dict[str, Any]) -> Any:
     """Expand a step into a stream; returns its value where there is no item."""
     opened = Opened(given)
@@ -223,7 +230,7 @@ def open_stream(task: Step, given: Any, step: dict[str, Any], batches: dict[str,
         where = (attempt.job, attempt.step.key, attempt.number)
         if opened.pages:
             attempt.state.keep_pages(*where, opened.pages)
-        return attempt.state.open_stream(*where, stream, _beginning(stream.each, opened, attempt.number))
+        return attempt.state.open_stream(*where, stream, beginning(stream.each, opened, attempt.number))
 
     raise Streamed(opens)
 
@@ -237,7 +244,7 @@ def refuse_too_many(total: int, each: Mapping[str, Any]) -> None:
         )
 
 
-def _beginning(each: Mapping[str, Any], opened: Opened, attempt: int) -> dict[str, Any]:
+def beginning(each: Mapping[str, Any], opened: Opened, attempt: int) -> dict[str, Any]:
     """Return the fields with which a stream begins: see lua/stream.lua."""
     is_paged = opened.total is None
     fields = {
