@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -96,6 +97,9 @@ class Program(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         args = list(sys.argv[1:] if args is None else args)
+        # As `python -m` does: a celeryconfig.py and the jobs' modules are looked for here.
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
         session = Session(args=tuple(args))
         try:
             code = super().main(args, prog_name, **{"obj": session, **extra, "standalone_mode": False})

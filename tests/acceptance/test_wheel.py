@@ -121,3 +121,10 @@ def test_demo_of_the_wheel_reports_when_the_folder_has_tasks_of_its_own(
     result = json.loads(batuta(tmp_path, "demo", "-o", "json"))
     assert result["rows"] == 10_000 and Path(result["report"]).stat().st_size > 1000
     assert batuta(tmp_path, "run", "mine").strip() == '"ok"'
+
+
+def test_program_of_the_wheel_reads_the_celeryconfig_of_its_folder(batuta: Installed, tmp_path: Path) -> None:
+    """What the worker is told of TLS, routes and limits, whoever submits is told too."""
+    (tmp_path / "celeryconfig.py").write_text("from pathlib import Path\n\nPath('read').touch()\n")
+    batuta(tmp_path, "kinds")
+    assert (tmp_path / "read").exists()
