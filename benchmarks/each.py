@@ -178,7 +178,7 @@ def main() -> None:
             redis.stop()
     summary = report(found)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"summary": summary, "rounds": found}, indent=1))
+    args.out.write_text(json.dumps({"summary": summary, "rounds": found}))
     args.picture.parent.mkdir(parents=True, exist_ok=True)
     title = f"{args.items:,} no-op items in batches: resident memory (MiB) over time (s)"
     args.picture.write_text(draw(found[-1]["in batches"]["samples"], title))

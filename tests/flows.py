@@ -196,3 +196,11 @@ def after_file(x: int, path: str) -> int:
     if x >= 3:
         wait_for_file.run(path)
     return x
+
+
+@app.task
+def mark_but_seven(x: int, path: str, gate: str) -> int:
+    """Refuse 7 while a file is missing."""
+    if x == 7 and not Path(gate).exists():
+        raise ValueError("7 is refused")
+    return int(mark.run(x, path))

@@ -8,6 +8,7 @@ from celery import chain, chord, group
 from celery.result import AsyncResult
 
 from coordinator import each
+from coordinator.dashboard.view import job_view
 from coordinator.errors import InvalidRequest, JobFailed, UnsupportedCanvas
 from coordinator.graph import fold
 from coordinator.states import State, StepState
@@ -20,6 +21,7 @@ from tests.flows import (
     double,
     joined,
     mark,
+    mark_but_seven,
     numbers_by_page,
     odd_only,
     slowly,
@@ -179,25 +181,23 @@ def test_job_fails_when_more_items_fail_than_may(coordinator, start_worker):
 
 
 def test_failed_batch_runs_again_and_no_other_when_the_job_is_retried(coordinator, start_worker, tmp_path):
-    """Retry keeps the batches that are recorded."""
+    """Retry keeps the batches that are recorded, and goes on with those that were not cut."""
     start_worker()
     runs, gate = tmp_path / "runs", tmp_path / "gate"
-    items = [*range(20)]
-    canvas = chain(
-        mark.si(items, str(tmp_path / "list")),
-        each(mark.s(str(runs)), batch=4, window=2, join=total.s()),
-        wait_for_file.si(str(gate), 0.1),
-    )
-    job = coordinator.launch(canvas)
-    with pytest.raises(JobFailed):
+    step = mark_but_seven.s(str(runs), str(gate))
+    job = coordinator.launch(each(step, batch=4, window=1, join=total.s(), over=range(20)))
+    with pytest.raises(JobFailed, match="7 is refused"):
         coordinator.wait(job, timeout_s=20)
-    assert Counter(runs.read_text().split()) == Counter(map(str, items))
+    assert runs.read_text().split() == [*"0123456"]
 
-    gate.write_text("ok")
+    gate.touch()
     coordinator.retry(job)
 
-    assert coordinator.wait(job, timeout_s=20) == "ok"
-    assert Counter(runs.read_text().split()) == Counter(map(str, items))
+    assert coordinator.wait(job, timeout_s=20) == 190
+    again = Counter(runs.read_text().split()) - Counter(map(str, range(20)))
+    assert again == Counter("456")
+    status = coordinator.status(job)
+    assert status.steps_done == status.steps_total == 22
 
 
 def test_all_items_run_again_when_the_job_is_retried_from_their_step(coordinator, start_worker, tmp_path):
@@ -324,6 +324,8 @@ def test_batch_message_names_the_task_of_its_items_when_seen_from_outside(coordi
     plan = coordinator.state_manager.plan(job, "0/")
     assert plan.by_key["0/1"].kwargs == {"task": {"task": "tests.flows.double"}}
     assert coordinator.app.parts.dispatcher.queue_of(plan.by_key["0/1"]) == "elsewhere"
+    assert "each" in job_view(coordinator, job)["graph"]
+    assert any("elsewhere" in f"{finding}" for finding in coordinator.why(job))
     coordinator.cancel(job)
 
 
