@@ -146,7 +146,6 @@ def test_race_is_run_again_when_a_failed_job_is_retried(coordinator, start_worke
         (lambda: race(grow.s(3), fail.si("x")), 6),
         (lambda: chain(race(add.s(1, 1), fail.si("x")).set(link=double.s()), double.s()), 4),
     ],
-    ids=str,
 )  # fmt: skip
 def test_race_stands_anywhere_in_a_canvas_when_launched(build, value, coordinator, start_worker):
     """In a header, as a body, in a group, in a race, after a race, of whole canvases."""
