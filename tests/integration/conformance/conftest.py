@@ -83,6 +83,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     same = sum(verdict == "=" for _, _, verdict in TABLE)
     terminalreporter.write_line(f"{same} of {len(TABLE)} shapes the same, the others as declared")
     for hung in HUNG:
-        terminalreporter.write_line(f"ended as a job, and not in Celery: {hung}")
+        terminalreporter.write_line(
+            f"ended as a job, and not in Celery: {hung.replace(TASKS + '.', '')[:140]}"
+        )
     for what, number in TRIED.items():
         terminalreporter.write_line(f"{number} {what} (CANVAS_SEED={SEED})")

@@ -50,6 +50,24 @@ def has_three_groups(tree: Tree) -> bool:
     return "ggg" in kinds or any(map(has_three_groups, parts))
 
 
+def may_hang(tree: Tree, *, is_inside: bool = False) -> bool:
+    """Whether Celery may never end it, seen from far: see ``shapes.HANGS``."""
+    if tree[0] == "task":
+        return False
+    if is_inside and tree[0] != "group" and _end(tree)[0] == "group":
+        if any(part[0] != "task" for part in _end(tree)[1]):
+            return True
+    inside = is_inside or tree[0] != "chain" or any(part[0] != "task" for part in tree[1])
+    return any(may_hang(part, is_inside=inside) for part in (*tree[1], *tree[2:]))
+
+
+def _end(tree: Tree) -> Tree:
+    """Return the last part of the last part."""
+    if tree[0] == "chain":
+        return _end(tree[1][-1])
+    return _end(tree[2]) if tree[0] == "chord" else tree
+
+
 def _spliced(tree: Tree) -> list[str]:
     """Return the kinds of a chain's tasks as Celery lines them up: a group for what runs in parallel."""
     if tree[0] == "chain":

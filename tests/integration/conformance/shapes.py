@@ -36,6 +36,7 @@ def si(*args: Any) -> Any:
 
 
 ORDER = "Celery turns the order of a group round that stands in a header or ends a chain within a group"
+HANGS = "Celery never ends: a chain (or chord) in a header that ends in a group with a chord in it"
 THIRD = "Celery hands the third of three groups the first value of the second only"
 NO_CHUNKS = "Celery runs chunks() as a task that sends its parts and hands on where they will be found"
 
@@ -213,6 +214,14 @@ DIFFERENT = [
         lambda: chain(seven.s(), group(ident.s(), group(add.s(1), add.s(2)))),
         differs=ORDER,
         value=[7, 8, 9],
+    ),
+    Shape(
+        "chain in a header that ends in a group with a chord",
+        lambda: chord(
+            [chain(seven.s(), group(ident.s(), chord([ident.s(), ident.s()], tsum.s())))], ident.s()
+        ),
+        differs=HANGS,
+        value=[[7, 14]],
     ),
     Shape(
         "three groups end a chain",
