@@ -54,9 +54,9 @@ def may_hang(tree: Tree, *, is_inside: bool = False) -> bool:
     """Whether Celery may never end it, seen from far: see ``shapes.HANGS``."""
     if tree[0] == "task":
         return False
-    if is_inside and tree[0] != "group" and _end(tree)[0] == "group":
-        if any(part[0] != "task" for part in _end(tree)[1]):
-            return True
+    end = _end(tree)
+    if is_inside and tree[0] != "group" and end[0] == "group" and any(part[0] != "task" for part in end[1]):
+        return True
     inside = is_inside or tree[0] != "chain" or any(part[0] != "task" for part in tree[1])
     return any(may_hang(part, is_inside=inside) for part in (*tree[1], *tree[2:]))
 
