@@ -95,7 +95,7 @@ class Coordinator(Submission):
         return self._state.plan(job), self._state.fragments(job)
 
     def queue_of(self, step: PlannedStep) -> str:
-        """Return the queue that a step of a plan goes to: its own, its task's, or where the routes send it."""
+        """Return the queue that a step of a plan goes to: its own, its task's, or where routes send it."""
         return self._parts.dispatcher.queue_of(step)
 
     # -- submit -------------------------------------------------------------

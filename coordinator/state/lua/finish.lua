@@ -22,6 +22,15 @@ if is_lost(KEYS[2], step) then
 end
 if redis.call('HEXISTS', KEYS[2], step) == 1 or stream.is_over(KEYS[14], step) then
   answer = {'already'}
+  local record = redis.call('HGET', KEYS[2], step)
+  if record and string.sub(record, 1, 1) == '[' then
+    -- The same attempt may say it again, when the answer was lost; another came late.
+    local by = cjson.decode(record)[2]
+    if by ~= tonumber(ARGV[3]) then
+      note(KEYS[5], 'fenced', step, 'attempt ' .. ARGV[3] .. ' came late; attempt ' .. by .. ' has recorded it')
+      redis.call('HINCRBY', KEYS[1], 'fenced', 1)
+    end
+  end
   stream.noted(KEYS[14], KEYS[11], job, step, answer)
   for _, part in ipairs(cjson.decode(ARGV[5])) do
     if part[1] == 'next' and redis.call('ZSCORE', KEYS[11], job .. '|' .. part[2]) then
