@@ -55,7 +55,10 @@ class Streams(Steps):
             for start in range(0, len(pages), PAGES_AT_ONCE):
                 part = pages[start : start + PAGES_AT_ONCE]
                 texts = {f"{key}@{attempt}:{start + n}": dumps(page) for n, page in enumerate(part)}
-                self.client.hset(name, mapping=texts)
+                pipe = self.client.pipeline(transaction=True)
+                pipe.hset(name, mapping=texts)
+                pipe.expire(name, self._retention_s)  # until the stream opens
+                pipe.execute()
 
     def pages(self, job: str, names: Sequence[str]) -> list[Any]:
         """Return pages by name."""

@@ -10,7 +10,7 @@ from typing import Any
 from celery import chain, chord, group
 
 from coordinator import each, race
-from tests.flows import double, fail, flaky, grow, mark, numbers_by_page, odd_only, total
+from tests.flows import count_to, double, fail, flaky, grow, mark, numbers_by_page, odd_only, total
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ SHAPES = [
     Shape("error callback", lambda p: chain(one(p, 1), fail.si("on purpose").on_error(mark.si(9, p)))),
     Shape(
         "each in batches",
-        lambda p: chain(each(mark.s(p), join=total.s(), batch=2, window=2, over=range(5)), mark.s(p)),
+        lambda p: chain(count_to.s(5), each(mark.s(p), join=total.s(), batch=2, window=2), mark.s(p)),
         10,
         items=2,
     ),

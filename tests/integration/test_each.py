@@ -260,7 +260,11 @@ def test_cancelled_stream_keeps_what_is_recorded_when_retried(coordinator, start
 
     coordinator.cancel(job)
     gate.touch()
+    state = coordinator.state_manager
+    wait_until(lambda: not state.busy(job), what="what runs to finish")
+    assert all(state.client.ttl(key) > 0 for key in state.keys.named(job, "m s v"))
     coordinator.retry(job)
+    assert all(state.client.ttl(key) == -1 for key in state.keys.named(job, "m s v"))
 
     assert coordinator.wait(job, timeout_s=30) == list(range(9))
     assert len(runs.read_text().splitlines()) == 1

@@ -5,6 +5,8 @@
 -- Returns: {'opened', trigger…} | {'already'} | {'fenced'}
 -- Invariant: the first plan wins; the step is recorded when its last item is.
 local job, step = ARGV[1], ARGV[2]
+local keys = {m = KEYS[1], r = KEYS[2], a = KEYS[3], s = KEYS[5], v = KEYS[6], outbox = KEYS[8]}
+stream.age(keys)
 if is_lost(KEYS[2], step) then return {'fenced'} end
 if redis.call('HEXISTS', KEYS[2], step) == 1 or redis.call('HEXISTS', KEYS[4], step) == 1 then return {'already'} end
 local a = read_attempt(KEYS[3], step)
@@ -19,6 +21,6 @@ redis.call('HSETNX', KEYS[5], step .. ':serial', 0)
 redis.call('HINCRBY', KEYS[1], 'total', redis.call('HGET', KEYS[5], step .. ':total'))
 local state = redis.call('HGET', KEYS[1], 'state')
 local answer = {'opened'}
-local keys = {m = KEYS[1], r = KEYS[2], a = KEYS[3], s = KEYS[5], v = KEYS[6], outbox = KEYS[8]}
 stream.fill(stream.of(keys, job, step, state == 'processing' or state == 'received', answer))
+stream.age(keys)
 return answer

@@ -45,6 +45,14 @@ function stream.of(keys, job, owner, moving, answer)
   return {keys = keys, job = job, owner = owner, moving = moving, answer = answer}
 end
 
+-- Let what is kept of streams go with its job: pages may be stored, and steps recorded, after its end.
+function stream.age(keys)
+  local left = redis.call('PTTL', keys.m)
+  for _, key in ipairs({keys.s, keys.v}) do
+    if left >= 0 then redis.call('PEXPIRE', key, left) else redis.call(left == -1 and 'PERSIST' or 'DEL', key) end
+  end
+end
+
 -- Open a step: it is sent now, or as part of the frontier once the job moves again.
 local function open(s, share)
   local step = s.owner .. '/' .. (add(s, 'serial', 1) - 1)
@@ -211,6 +219,7 @@ function stream.record(s, step, record, turn)
   add(s, 'open', -1)
   record_of[share[1]](s, share, record, turn)
   stream.fill(s)
+  if not s.moving then stream.age(s.keys) end
   if not is_cut(s) then return false end
   local level = get(s, 'combine') == 1 and merge_last(s) or 0
   if get(s, 'open') > 0 then return false end
