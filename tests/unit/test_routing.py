@@ -24,9 +24,9 @@ def app() -> Celery:
             "routes.both": {"queue": "by-name", "priority": 3},
         },
     )
-    app.task(name="routes.plain")(nothing)
-    app.task(name="routes.routed")(nothing)
-    app.task(name="routes.both", queue="of-the-task", time_limit=5)(nothing)
+    app.task(name="routes.plain", shared=False)(nothing)
+    app.task(name="routes.routed", shared=False)(nothing)
+    app.task(name="routes.both", shared=False, queue="of-the-task", time_limit=5)(nothing)
     app.finalize()
     yield app
     app.close()
