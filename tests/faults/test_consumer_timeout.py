@@ -14,6 +14,8 @@ from tests.flows import mark, wait_for_file
 from tests.servers import MissingServer, RabbitMQ
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.brokers("rabbitmq")
+
 #: Looked for once a second; the shipped 30 minutes would make a long test.
 IMPATIENT = "[{rabbit, [{consumer_timeout, 3000}, {channel_tick_interval, 1000}]}].\n"
 

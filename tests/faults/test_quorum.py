@@ -17,13 +17,13 @@ from tests.faults.test_crash_points import run_job
 from tests.flows import add, double, flaky, mark, total, wait_for_file
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.brokers("rabbitmq")
+
 REPRESENTATIVE = ("chord in a chain", "retrying step")
 
 
 @pytest.fixture
 def services(request, services: Services) -> Services:
-    if services.kind != "rabbitmq":
-        pytest.skip("only RabbitMQ has quorum queues")
     services.env["COORDINATOR_QUEUE_TYPE"] = "quorum"
     return services
 

@@ -116,10 +116,9 @@ def test_doctor_finds_that_no_worker_lives(coordinator):
     assert finding(coordinator, "reconciler").level == "warn"
 
 
+@pytest.mark.brokers("rabbitmq")
 def test_doctor_finds_a_queue_that_nobody_reads(coordinator, services):
     """Messages without a consumer, which only RabbitMQ can tell."""
-    if services.kind != "rabbitmq":
-        pytest.skip("a Redis broker doesn't know its consumers")
     coordinator.launch(add.s(1, 1))
 
     found = finding(coordinator, f"queue {coordinator.settings.queue}")
@@ -128,10 +127,9 @@ def test_doctor_finds_a_queue_that_nobody_reads(coordinator, services):
     assert f"-Q {coordinator.settings.queue}" in found.advice
 
 
+@pytest.mark.brokers("rabbitmq")
 def test_doctor_finds_a_queue_of_another_type(coordinator, elsewhere, services):
     """A classic queue under settings that say quorum."""
-    if services.kind != "rabbitmq":
-        pytest.skip("only RabbitMQ has queue types")
     coordinator.launch(add.s(1, 1))
     other = elsewhere(queue_type="quorum")
 

@@ -124,10 +124,9 @@ def test_why_says_how_a_job_stands_when_it_was_steered(coordinator, start_worker
         coordinator.why("no-such-job")
 
 
+@pytest.mark.brokers("rabbitmq")
 def test_why_says_what_was_left_in_the_outbox_when_the_broker_went(coordinator, services, rabbitmq):
     """RabbitMQ is killed: what is recorded waits, and both are said soon."""
-    if services.kind != "rabbitmq":
-        pytest.skip("on the other broker Redis is away too")
     job = coordinator.launch(add.s(1, 1))
     coordinator.state_manager.note_outbox(job, "^")
     rabbitmq.kill()
