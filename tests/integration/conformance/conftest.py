@@ -32,7 +32,7 @@ class Sides:
     coordinator: Coordinator
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def sides(request: Any, rabbitmq: Any, redis_server: Any, tmp_path_factory: Any) -> Iterator[Sides]:
     """A worker of each side; the native application is the current one, so that canvases bind to it."""
     if request.config.getoption("--broker") == "redis":
