@@ -92,8 +92,7 @@ def job_id_for(kind: str, key: Any = None) -> str:
     if not isinstance(key, str | int):
         raise InvalidRequest(f"expected the key of a request to be text, got {type(key).__name__}")
     text = str(key)
-    # A part that is empty or all dots would be folded away where an id stands in a URL's path.
-    if _PLAIN_ID.fullmatch(text) and all(part.strip(".") for part in text.split("/")):
+    if _PLAIN_ID.fullmatch(text):
         return text
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:60].strip("-")
     return f"{slug or kind}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
