@@ -35,6 +35,7 @@ def coordinator(services: Services) -> Iterator[Coordinator]:
     env = {**services.env, "COORDINATOR_JOBS": "tests.flows"}
     app = make_app(Settings.from_env(env))
     yield Coordinator.from_settings(app.parts.settings, app)
+    app.parts.state.client.close()
     app.parts.dispatcher.close()
     app.close()
 

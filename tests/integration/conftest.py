@@ -22,5 +22,6 @@ def coordinator(services: Services) -> Iterator[Coordinator]:
     """A façade in this process, on its own Celery app."""
     app = make_app(Settings.from_env(services.env))
     yield Coordinator.from_settings(app.parts.settings, app)
+    app.parts.state.client.close()
     app.parts.dispatcher.close()
     app.close()
