@@ -21,11 +21,13 @@ from urllib.parse import urlsplit
 import celery
 from celery import Celery
 from celery.worker.control import inspect_command
+from kombu import Connection
 
 from coordinator import __version__, registry
+from coordinator.errors import BrokerUnreachable
 from coordinator.limits import is_expendable
 from coordinator.queues import connect
-from coordinator.settings import Settings
+from coordinator.settings import Settings, redacted
 
 COMMAND = "batuta"
 ANSWER_S = 1.0
@@ -127,16 +129,36 @@ def ask(app: Celery, settings: Settings, timeout_s: float = ANSWER_S) -> list[Wo
     """Ask every worker, and return the answers of ours, by name.
 
     Raises:
-        BrokerUnreachable.
+        BrokerUnreachable: also where it blocks publishers.
     """
-    with connect(app) as connection:  # not one of the pool's, which a broker that was restarted has closed
-        replies = app.control.broadcast(COMMAND, reply=True, timeout=timeout_s, connection=connection) or []
     found = []
+    with connect(app) as connection:  # not one of the pool's, which a broker that was restarted has closed
+        replies = _broadcast(app, connection, timeout_s)
     for reply in replies:
         for name, said in reply.items():
             if isinstance(said, dict) and said.get("place") == place(settings):
                 found.append(_read(name, said))
     return sorted(found, key=lambda about: about.name)
+
+
+def _broadcast(app: Celery, connection: Connection, timeout_s: float) -> list[dict[str, Any]]:
+    mailbox = app.control.mailbox(connection)
+    mailbox.producer_pool = None  # publish by this connection too
+    blocked: list[str] = []
+    is_amqp = connection.transport.driver_type == "amqp"
+    if is_amqp:
+        connection.connection.on_blocked = blocked.append
+    try:
+        replies: list[dict[str, Any]] = mailbox.multi_call(COMMAND, timeout=timeout_s) or []
+    except TimeoutError as error:
+        blocked = blocked or [str(error) or "no answer"]
+    if blocked:
+        connection.connection.collect()  # a polite close would not be answered either
+        raise BrokerUnreachable(
+            f"the broker at {redacted(app.conf.broker_url or '')} takes no message: {blocked[0]}; "
+            "give it memory or disk"
+        )
+    return replies
 
 
 def _read(name: str, said: dict[str, Any]) -> WorkerAbout:

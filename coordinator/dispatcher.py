@@ -20,7 +20,7 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from coordinator.errors import BrokerUnreachable
+from coordinator.errors import BrokerUnreachable, StepTooLarge
 from coordinator.plan import DELAYS, PlannedStep
 from coordinator.routing import Routing
 from coordinator.settings import redacted
@@ -33,6 +33,8 @@ MAPS = ("celery.map", "celery.starmap", BATCH)
 SEND_AT_ONCE = 200
 CONFIRM_TIMEOUT_S = 15.0
 ATTEMPTS = 3
+#: AMQP's word for a message that is larger than RabbitMQ's max_message_size, among others.
+PRECONDITION_FAILED = 406
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class TaskDispatcher:
 
         Raises:
             BrokerUnreachable: after a few tries; some of the messages may have arrived.
+            StepTooLarge: the broker refuses one for its size; some of the others may have arrived.
         """
         for start in range(0, len(steps), SEND_AT_ONCE):
             part = steps[start : start + SEND_AT_ONCE]
@@ -127,6 +130,8 @@ class TaskDispatcher:
                 return
             except self._errors() as error:
                 self.close()
+                if getattr(error, "reply_code", None) == PRECONDITION_FAILED and "message size" in str(error):
+                    raise StepTooLarge(f"the broker refuses the message: {error}") from error
                 if attempt == ATTEMPTS:
                     url = redacted(self._app.conf.broker_url or "")
                     raise BrokerUnreachable(

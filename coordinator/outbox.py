@@ -9,12 +9,13 @@ and resume all end here.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from coordinator.dispatcher import SEND_AT_ONCE, TaskDispatcher
-from coordinator.errors import JobNotFound
+from coordinator.errors import JobNotFound, StepTooLarge
 from coordinator.plan import DELAYS, Plan, PlannedStep, prefix_of
 from coordinator.state import StateManager
+from coordinator.state.keys import step_id
 from coordinator.stream import Stream
 
 #: While many messages are on their way, how often their entry is said to be in hand.
@@ -61,7 +62,7 @@ class Outbox:
         """Send steps that are named one by one and have never been sent, all at once."""
         plans = {prefix_of(trigger): self._state.plan(job, prefix_of(trigger)) for trigger in triggers}
         steps = [step for trigger in triggers for step in plans[prefix_of(trigger)].sent_by(trigger)]
-        self._dispatcher.send(job, steps)
+        self._hand_over(job, steps)
         self._state.sent(job, list(triggers))
         return len(steps)
 
@@ -74,9 +75,22 @@ class Outbox:
             if time.monotonic() - touched > TOUCHED_EVERY_S:
                 self._state.touch(job, trigger)
                 touched = time.monotonic()
-            self._dispatcher.send(job, steps[start : start + SEND_AT_ONCE], retries)
+            self._hand_over(job, steps[start : start + SEND_AT_ONCE], retries)
         self._state.sent(job, [trigger])
         return len(steps)
+
+    def _hand_over(
+        self, job: str, steps: Sequence[PlannedStep], retries: Mapping[str, int] | None = None
+    ) -> None:
+        """Publish steps; one whose message the broker will never take fails, and holds up no other."""
+        try:
+            self._dispatcher.send(job, steps, retries)
+        except StepTooLarge as refused:
+            if len(steps) > 1:
+                for step in steps:
+                    self._hand_over(job, [step], retries)
+            else:
+                self._state.fail(job, steps[0].key, _refusal(job, steps[0], refused), owner="?")
 
     def _due_now(self, job: str, steps: Sequence[PlannedStep]) -> Sequence[PlannedStep]:
         """Set the timers of the steps that are to run later, and return the others."""
@@ -101,6 +115,16 @@ class Outbox:
                 steps = [step for step in steps if self._state.is_open(job, step.key)]
         busy |= self._state.waiting(job, [step.key for step in steps if _is_later(step)])
         return [s for s in steps if s.key not in recorded and s.key not in busy and s.key not in fragments]
+
+
+def _refusal(job: str, step: PlannedStep, error: StepTooLarge) -> dict[str, str]:
+    return {
+        "step": step_id(job, step.key, step.label),
+        "task": step.task,
+        "type": "StepTooLarge",
+        "message": f"{error}; pass large arguments by reference, or raise RabbitMQ's max_message_size",
+        "traceback": "",
+    }
 
 
 def _is_later(step: PlannedStep) -> bool:

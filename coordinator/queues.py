@@ -18,6 +18,7 @@ from coordinator.reach import unreachable
 from coordinator.settings import redacted
 
 ANSWER_S = 3
+_IMPATIENT = {"read_timeout": ANSWER_S, "write_timeout": ANSWER_S, "confirm_publish": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ def connect(app: Celery) -> Connection:
     fault = unreachable(url)
     if not fault:
         connection = app.connection_for_write(connect_timeout=ANSWER_S)
+        if connection.transport.driver_type == "amqp":  # one that blocks publishers answers nothing any more
+            connection.transport_options = {**connection.transport_options, **_IMPATIENT}
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=ANSWER_S)
         except Exception as error:  # kombu raises whatever its transport does

@@ -70,6 +70,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--broker", choices=BROKER_KINDS, help="this broker only (default: each in turn)")
     group.addoption("--canvases", type=int, default=25, help="conformance: how many random canvases")
     group.addoption("--every-point", action="store_true", help="faults: every crash point, not a sample")
+    group.addoption("--results", help="faults: keep what came of each crash point here, and resume from it")
+    group.addoption("--minutes", type=float, default=600, help="faults: begin no crash point after that")
     group.addoption(
         "--docker", action="store_true", help="acceptance: pytest-celery's own containers, not processes"
     )

@@ -15,12 +15,23 @@ import pytest
 from coordinator import Coordinator, Settings
 from coordinator.app import make_app
 from tests.conftest import Services
+from tests.faults.ledger import HEADS, Case, Tried, summary
 
 SEED = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
 SAMPLE = int(os.environ.get("FAULT_SAMPLE") or 4)
+CRASHED: list[Tried] = []  # what came of the crash points
+LEFT: list[Case] = []  # cases that time was too short for
 STORMS: list[str] = []  # a line for each storm
 NOTES: list[str] = []  # lines under the table: comparison, hosts
 TALLY: dict[tuple[str, str], dict[str, int]] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless all is asked for."""
+    if not config.getoption("--every-point"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture
@@ -47,7 +58,7 @@ def board_path(tmp_path: Path) -> Path:
 
 def new_tally(points: int) -> dict[str, int]:
     """Return a row of the table, before anything was tried."""
-    return {"points": points, "tried": 0, "hung": 0, "twice": 0, "again": 0}
+    return {"points": points, "tried": 0, "hung": 0, "twice": 0, "wrong": 0, "again": 0}
 
 
 def points_to_try(count: int, *, every: bool) -> list[tuple[int, int]]:
@@ -60,27 +71,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table: shape by victim, points tried, hung, recorded twice."""
     if STORMS:
         terminalreporter.section(f"storms (seed {SEED})")
-        for line in STORMS:
-            terminalreporter.write_line(line)
-    if not TALLY:
-        _print_notes(terminalreporter)
-        return
-    terminalreporter.section(f"crash points (seed {SEED})")
-    row = "{:<28}{:<14}{:>8}{:>8}{:>8}{:>16}{:>12}"
-    terminalreporter.write_line(
-        row.format("shape", "victim", "points", "tried", "hung", "recorded twice", "run again")
-    )
-    for (shape, victim), cell in TALLY.items():
-        terminalreporter.write_line(
-            row.format(
-                shape, victim, cell["points"], cell["tried"], cell["hung"], cell["twice"], cell["again"]
-            )
-        )
-    _print_notes(terminalreporter)
-
-
-def _print_notes(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in STORMS:
+        terminalreporter.write_line(line)
+    if CRASHED or TALLY:
+        terminalreporter.section(f"crash points (seed {SEED})")
+        _print_table(terminalreporter)
     if NOTES:
         terminalreporter.section("comparison and hosts")
     for line in NOTES:
         terminalreporter.write_line(line)
+
+
+def _print_table(terminalreporter: pytest.TerminalReporter) -> None:
+    row = "{:<44}{:<12}" + "{:>16}" * (len(HEADS) - 2)
+    terminalreporter.write_line(row.format(*HEADS))
+    for case in dict.fromkeys(tried.case for tried in CRASHED):
+        name = case.shape if case.kind == "rabbitmq" else f"{case.shape} ({case.kind})"
+        cells = summary(tried for tried in CRASHED if tried.case == case)
+        terminalreporter.write_line(row.format(name, case.victim, *cells))
+    if CRASHED:
+        terminalreporter.write_line(row.format("all", "", *summary(CRASHED)))
+    for (shape, victim), tally in TALLY.items():
+        cells = (tally["tried"], tally["hung"], tally["twice"], tally["wrong"], tally["again"])
+        terminalreporter.write_line(row.format(shape, victim, *cells))
+    if LEFT:
+        terminalreporter.write_line(f"{len(LEFT)} cases are not done: run the same again to go on")
