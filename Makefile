@@ -23,8 +23,9 @@ test-integration: ## the tests on a private RabbitMQ and Redis
 test-acceptance: ## the tests that drive real worker processes
 	./run test tests/acceptance
 
-test-faults: ## kill parts and servers at every point (hours; BROKER=redis for the other broker)
-	./run test tests/faults --every-point --broker $(or $(BROKER),rabbitmq)
+test-faults: ## kill parts and servers at every point; goes on where it was ended (BROKER=redis, MINUTES=5)
+	./run test tests/faults --every-point --broker $(or $(BROKER),rabbitmq) \
+		--results build/crash-points.jsonl $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: ## ruff and import-linter
 	$(BIN)/ruff check .

@@ -1,11 +1,12 @@
 """Count every Redis call, publish and ack of a process, and end it (SIGKILL) before or after the n-th.
 
-A worker imports this module through COORDINATOR_JOBS; what to count and where to
-kill stands on a *board*: a small file that the test and all processes map. A kill
-happens once: whoever fires takes the order off the board. Counted are the calls of
-``ROLE``: ``child`` (a pool's child), ``worker`` (its children, and its own acks;
-the whole process group dies), ``submitter`` (any call of the process) or
-``reconciler`` (what the worker's reconciler does while it repairs).
+A worker imports this module through COORDINATOR_JOBS; what to count, whose calls and where to
+kill stands on a *board*: a small file that the test and all processes map. A kill happens once:
+whoever fires takes the order off the board. Counted are the calls of the *victim*: ``child`` (a
+pool's child), ``worker`` (its children, and its own acks; the whole process group dies),
+``submitter`` (any call of a process that submits) or ``reconciler`` (what the worker's reconciler
+does while it repairs). For that one all that a step or a submit should send is left in the
+outbox, so that each message of a job is a repair.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-BOARD_VARIABLE, ROLE_VARIABLE = "CRASH_BOARD", "CRASH_ROLE"
+BOARD_VARIABLE = "CRASH_BOARD"
+VICTIMS = ("child", "worker", "submitter", "reconciler")
 BEFORE, AFTER = 0, 1
-_FORM = struct.Struct("qqqq")  # armed point (0: none), BEFORE or AFTER, calls so far, kills so far
+OFF = -1  # nothing is counted
+_FORM = struct.Struct("qqqqq")  # point (0: none, OFF), BEFORE or AFTER, calls and kills so far, victim
 
 
 class Board:
@@ -32,7 +35,7 @@ class Board:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         if create:
-            path.write_bytes(_FORM.pack(0, 0, 0, 0))
+            path.write_bytes(_FORM.pack(0, 0, 0, 0, 0))
         self._path = path
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _FORM.size)
@@ -45,10 +48,19 @@ class Board:
             yield fields
             self._map[:] = _FORM.pack(*fields)
 
-    def arm(self, point: int, when: int) -> None:
-        """Start counting from 1, and order a kill at the n-th call (0: none)."""
+    def arm(self, point: int, when: int, victim: str) -> None:
+        """Start counting from 1, and order a kill at the victim's n-th call (0: none)."""
         with self._fields() as fields:
-            fields[:] = [point, when, 0, 0]
+            fields[:] = [point, when, 0, 0, VICTIMS.index(victim)]
+
+    def disarm(self) -> None:
+        """Take the order off, and count no more."""
+        with self._fields() as fields:
+            fields[0] = OFF
+
+    @property
+    def is_armed(self) -> bool:
+        return _FORM.unpack(self._map[:])[0] > 0
 
     @property
     def calls(self) -> int:
@@ -58,50 +70,32 @@ class Board:
     def kills(self) -> int:
         return _FORM.unpack(self._map[:])[3]
 
+    @property
+    def victim(self) -> str:
+        return VICTIMS[_FORM.unpack(self._map[:])[4]]
+
     def count(self) -> tuple[bool, bool]:
         """Count a call; return whether to die before it and after it."""
         with self._fields() as fields:
+            if fields[0] == OFF:
+                return False, False
             fields[2] += 1
-            hit = fields[0] != 0 and fields[2] == fields[0] and fields[3] == 0
+            hit = fields[0] > 0 and fields[2] == fields[0] and fields[3] == 0
             if hit:
                 fields[3] = 1
             return hit and fields[1] == BEFORE, hit and fields[1] == AFTER
 
 
-def install(board: Board, role: str) -> None:
-    """Patch what talks to Redis and to the broker."""
-    import amqp
-    import redis
-    from celery.signals import worker_process_init
+class Counter:
+    """Wraps methods so that their calls are counted where they are the victim's."""
 
-    counted = _Counted(board, role)
-    worker_process_init.connect(lambda **_: counted.enter_child(), weak=False)
-    counted.patch(redis.Redis, "execute_command")
-    counted.patch(redis.client.Pipeline, "execute")
-    counted.patch(amqp.Channel, "_basic_publish")
-    amqp.Channel.basic_publish = amqp.Channel._basic_publish
-    counted.patch(amqp.Channel, "basic_ack", is_ack=True)
-    counted.patch(amqp.Channel, "basic_reject", is_ack=True)
-    from coordinator import dispatcher, outbox
-
-    counted.patch(dispatcher._Line, "confirm")
-    if role == "reconciler":
-        counted.scope(outbox.Outbox, "send_again")
-
-
-class _Counted:
-    """Wraps methods so that their calls are counted where they belong to the role."""
-
-    def __init__(self, board: Board, role: str) -> None:
+    def __init__(self, board: Board) -> None:
         self._board = board
-        self._role = role
-        self._is_child = False
-        self._depth = threading.local()
-
-    def enter_child(self) -> None:
-        self._is_child = True
+        self.process = "worker"  # or child, or submitter: what this process is
+        self._thread = threading.local()
 
     def patch(self, owner: type, name: str, *, is_ack: bool = False) -> None:
+        """Count the calls of a method, and die before or after one where the board says so."""
         original: Callable[..., Any] = getattr(owner, name)
 
         @functools.wraps(original)
@@ -111,46 +105,84 @@ class _Counted:
             before, after = self._board.count()
             if before:
                 self._die()
-            self._depth.inside = True  # a call within a call is one call
+            self._thread.inside = True  # a call within a call is one call
             try:
                 return original(*args, **kwargs)
             finally:
-                self._depth.inside = False
+                self._thread.inside = False
                 if after:
                     self._die()
 
         setattr(owner, name, counted)
 
     def scope(self, owner: type, name: str) -> None:
-        """Count only within this method."""
+        """Call what this method does a repair."""
         original: Callable[..., Any] = getattr(owner, name)
 
         @functools.wraps(original)
         def scoped(*args: Any, **kwargs: Any) -> Any:
-            self._depth.scoped = True
+            self._thread.repairs = getattr(self._thread, "repairs", 0) + 1
             try:
                 return original(*args, **kwargs)
             finally:
-                self._depth.scoped = False
+                self._thread.repairs -= 1
 
         setattr(owner, name, scoped)
 
+    def mute(self, owner: type, name: str) -> None:
+        """Let a method do nothing while the reconciler is the victim."""
+        original: Callable[..., Any] = getattr(owner, name)
+
+        @functools.wraps(original)
+        def muted(*args: Any, **kwargs: Any) -> Any:
+            return 0 if self._board.victim == "reconciler" else original(*args, **kwargs)
+
+        setattr(owner, name, muted)
+
     def _counts(self, is_ack: bool) -> bool:
-        if getattr(self._depth, "inside", False):
+        if getattr(self._thread, "inside", False):
             return False
-        if self._role == "child":
-            return self._is_child
-        if self._role == "worker":
-            return self._is_child or is_ack
-        if self._role == "reconciler":
-            return getattr(self._depth, "scoped", False)
-        return True
+        victim = self._board.victim
+        if victim == "worker":
+            return self.process == "child" or (is_ack and self.process == "worker")
+        if victim == "reconciler":
+            return bool(getattr(self._thread, "repairs", 0))
+        return self.process == victim
 
     def _die(self) -> None:
-        if self._role in ("worker", "reconciler"):
+        if self._board.victim in ("worker", "reconciler"):
             os.killpg(os.getpgrp(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-if os.environ.get(BOARD_VARIABLE):
-    install(Board(Path(os.environ[BOARD_VARIABLE])), os.environ[ROLE_VARIABLE])
+def install(board: Board) -> Counter:
+    """Patch what talks to Redis and to the broker."""
+    import amqp
+    import kombu.transport.redis
+    import redis
+    from celery.signals import worker_process_init
+
+    from coordinator import dispatcher, outbox, reconciler, watermark
+
+    counter = Counter(board)
+
+    def enter_child(**_: Any) -> None:
+        counter.process = "child"
+
+    worker_process_init.connect(enter_child, weak=False)
+    counter.patch(redis.Redis, "execute_command")
+    counter.patch(redis.client.Pipeline, "execute")
+    counter.patch(amqp.Channel, "_basic_publish")
+    amqp.Channel.basic_publish = amqp.Channel._basic_publish
+    for owner, ends in ((amqp.Channel, "basic_"), (kombu.transport.redis.QoS, "")):
+        counter.patch(owner, f"{ends}ack", is_ack=True)
+        counter.patch(owner, f"{ends}reject", is_ack=True)
+    counter.patch(dispatcher._Line, "confirm")
+    counter.scope(reconciler.Reconciler, "_send")
+    counter.scope(watermark.Watermark, "_send_again")
+    counter.mute(outbox.Outbox, "send")
+    return counter
+
+
+#: Of this process, where the environment names a board.
+COUNTER = install(Board(Path(os.environ[BOARD_VARIABLE]))) if os.environ.get(BOARD_VARIABLE) else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -17,4 +20,30 @@ def hold(self: Any, path: str, timeout_s: float = 90) -> int:
         if time.monotonic() > ends:
             raise TimeoutError(path)
         time.sleep(0.02)
+    return int(self.fence)
+
+
+@app.task(bind=True)
+def segfault(self: Any, path: str) -> None:
+    """End this process as a fault in an extension module does."""
+    with Path(path).open("a") as file:
+        file.write(f"{self.fence}\n")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@app.task
+def hoard(limit_bytes: int) -> None:
+    """Use up all the memory that this process may have (RLIMIT_AS, as ``ulimit -v`` sets it)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, hard))
+    kept = []
+    while True:
+        kept.append(bytearray(1 << 16))
+
+
+@app.task(bind=True, autoretry_for=(ValueError,), retry_backoff=2, retry_jitter=True, max_retries=4)
+def restless(self: Any, failures: int) -> int:
+    """Fail the first times, with Celery's own back-off and jitter."""
+    if self.request.retries < failures:
+        raise ValueError("not yet")
     return int(self.fence)

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import chain, chord, group
 
-from coordinator import each, race
+from coordinator import Coordinator, each, race
 from tests.flows import count_to, double, fail, flaky, grow, mark, numbers_by_page, odd_only, total
 
 
@@ -20,8 +20,28 @@ class Shape:
     name: str
     build: Callable[[str], Any]  # path of the file to which each run of ``mark`` writes a line
     value: Any = None  # None: the job must fail
-    retries: int = 0  # runs more than steps that the steps themselves ask for
     items: int = 1  # runs of ``mark`` in one message, all of which a kill can repeat
+    told: Callable[[Any], Any] = lambda value: value  # what of the job's value is compared
+
+    def submit(self, coordinator: Coordinator, path: str, key: str | None = None) -> str:
+        """Submit one job; returns its id."""
+        return coordinator.launch(self.build(path), key=key)
+
+
+class ShippedJob(Shape):
+    """``process_data`` with its checks, on six rows in several partitions."""
+
+    def submit(self, coordinator: Coordinator, path: str, key: str | None = None) -> str:
+        source = Path(f"{path}.csv")
+        source.write_text("id,amount\n1,10\n2,20\n3,oops\n4,40\n5,50\n6,60\n")
+        columns = {name: {"type": "integer", "required": True} for name in ("id", "amount")}
+        params = {
+            "source": str(source),
+            "rules": {"columns": columns, "max_invalid_share": 0.5},
+            "destination": f"{path}.out",
+            "partition_bytes": 16,
+        }
+        return coordinator.submit("process_data", params, key=key).id
 
 
 def one(path: str, number: int) -> Any:
@@ -93,7 +113,12 @@ SHAPES = [
         4,
     ),
     Shape("countdown", lambda p: chain(one(p, 1), mark.s(p).set(countdown=0.3), double.s()), 2),
+    ShippedJob("the shipped job", one, (6, 5, 1), told=lambda v: (v["rows"], v["valid"], v["quarantined"])),
 ]
+
+
+def named(name: str) -> Shape:
+    return next(shape for shape in SHAPES if shape.name == name)
 
 
 def runs(path: Path) -> list[str]:

@@ -2,120 +2,85 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from coordinator.draft import ERRBACK
-from coordinator.errors import JobFailed, WaitTimeout
-from coordinator.states import State, StepState
-from tests.faults.conftest import TALLY, new_tally, points_to_try
-from tests.faults.crash_points import BOARD_VARIABLE, ROLE_VARIABLE, Board
-from tests.faults.shapes import SHAPES, Shape, runs
-from tests.waiting import PATIENCE, wait_until
+from tests.conftest import make_services
+from tests.faults.campaign import Campaign
+from tests.faults.conftest import CRASHED, LEFT, SAMPLE, SEED
+from tests.faults.crash_points import VICTIMS
+from tests.faults.lane import Lane
+from tests.faults.ledger import PAST, RIGHT, Case, Ledger
+from tests.faults.shapes import SHAPES
 
-HANG_S = 25 * PATIENCE
-#: Every point of this shape is tried in CI too.
-WHOLE = "chord in a chain"
+#: Every point of this case is tried in a short run too.
+WHOLE = Case("rabbitmq", "chord in a chain", "child")
+#: On quorum queues a short run tries these.
+REPRESENTATIVE = ("chord in a chain", "retrying step")
+#: Kinds of broker by what ``--broker`` names.
+KINDS = {"rabbitmq": ("rabbitmq", "quorum"), "redis": ("redis",)}
+LANES = int(os.environ.get("FAULT_LANES") or 4 * (os.cpu_count() or 1))
 
 
-@pytest.mark.parametrize("victim", ["child", "worker"])
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_job_completes_once_when_its_worker_is_killed_at_any_call(
-    shape: Shape, victim: str, coordinator, start_worker, services, board_path, tmp_path, request
-):
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    every = metafunc.config.getoption("--every-point")
+    only = metafunc.config.getoption("--broker")
+    kinds = [kind for broker, names in KINDS.items() if only in (None, broker) for kind in names]
+    cases = [
+        Case(kind, shape.name, victim)
+        for kind in kinds
+        for shape in SHAPES
+        for victim in VICTIMS
+        if every or kind != "quorum" or shape.name in REPRESENTATIVE
+    ]
+    metafunc.parametrize("case", cases, ids=lambda case: f"{case.kind}-{case.shape}-{case.victim}")
+
+
+@pytest.fixture(scope="module")
+def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    """All cases that were collected, tried on several lanes at once while the tests wait for theirs."""
+    cases = [item.callspec.params["case"] for item in request.session.items if item.path == request.path]
+    kinds = {case.kind for case in cases}
+    redis = request.getfixturevalue("redis_server")
+    rabbitmq = request.getfixturevalue("rabbitmq") if kinds - {"redis"} else None
+    databases = iter(range(2, 64))
+
+    def open_lane(kind: str) -> Lane:
+        broker = "redis" if kind == "redis" else "rabbitmq"
+        url = redis.url(next(databases)) if kind == "redis" else rabbitmq.url()
+        services = make_services(broker, url, redis.url(1))
+        if kind == "quorum":
+            services.env["COORDINATOR_QUEUE_TYPE"] = "quorum"
+        return Lane(services, tmp_path_factory.mktemp(kind) / "lane")
+
+    option = request.config.getoption
+    every = option("--every-point")
+    ledger = Ledger(Path(option("--results")) if option("--results") else None)
+    running = Campaign(
+        open_lane,
+        ledger,
+        lanes=LANES,
+        sample=lambda case: None if every or case == WHOLE else SAMPLE,
+        seed=SEED,
+        budget_s=60 * option("--minutes"),
+    )
+    running.start(cases)
+    yield running
+    running.close()
+
+
+def test_job_completes_once_when_a_process_is_killed_at_any_call(case: Case, campaign: Campaign):
     """For each call: the job ends by itself, rightly, with every step recorded once and nothing left over."""
-    board = Board(board_path, create=True)
-    env = {BOARD_VARIABLE: str(board_path), ROLE_VARIABLE: victim}
-    worker = start_worker(env=env)
-    every = request.config.getoption("--every-point") or (shape.name == WHOLE and victim == "child")
-    run_job(shape, coordinator, board, tmp_path / "warm", 0, 0)
-    clean = run_job(shape, coordinator, board, tmp_path / "clean", 0, 0)
-    points = points_to_try(clean.calls, every=every)
-    tally = TALLY[shape.name, victim] = new_tally(2 * clean.calls)
-    for call, when in points:
-        tally["tried"] += 1
-        result = run_job(
-            shape, coordinator, board, tmp_path / f"{call}-{when}", call, when,
-            revive=(lambda: _revive(worker, board)) if victim == "worker" else None,
-        )  # fmt: skip
-        where = f"{'after' if when else 'before'} call {call} of {clean.calls}"
-        tally["hung"] += result.hung
-        assert not result.hung, f"hung: killed {where}: {result.report}"
-        extra = sum(result.runs.values()) - sum(clean.runs.values())
-        tally["again"] += extra > 0
-        assert set(result.runs) == set(clean.runs), where
-        # A killed child was in one step; a killed worker with two children in two.
-        assert extra <= (1 if victim == "child" else 2) * shape.items, (
-            f"killed {where}: {result.runs}, without: {clean.runs}"
-        )
-
-
-class Outcome:
-    """What came of one job."""
-
-    def __init__(self) -> None:
-        self.hung = False
-        self.report = ""
-        self.calls = 0
-        self.runs: Counter[str] = Counter()
-
-
-def run_job(shape, coordinator, board, path: Path, call: int, when: int, revive=None) -> Outcome:
-    """Run one job with a kill at one call, and check all that can be checked of any job."""
-    outcome = Outcome()
-    if revive is not None:
-        revive()  # the last kill may have come after its job had ended
-    board.arm(call, when)
-    job = coordinator.launch(shape.build(str(path)))
-    if revive is not None:
-        wait_until(lambda: board.kills or coordinator.status(job).state.is_terminal, timeout_s=HANG_S)
-        revive()
-    try:
-        value = coordinator.wait(job, timeout_s=HANG_S)
-        assert value == shape.value
-    except JobFailed as failed:
-        assert shape.value is None, failed
-    except WaitTimeout:
-        outcome.hung = True
-        outcome.report = repr((coordinator.steps(job), coordinator.events(job)))
-        return outcome
-    _settle(coordinator, job, revive)
-    outcome.calls = board.calls
-    outcome.runs = Counter(runs(path))
-    status = coordinator.status(job)
-    if shape.value is not None:
-        assert status.steps_done == status.steps_total
-    alerts = [alert for alert in coordinator.alerts() if alert["job"] == job]
-    assert len(alerts) == (1 if shape.value is None else 0)
-    return outcome
-
-
-def _settle(coordinator, job: str, revive=None) -> None:
-    """Wait until nothing but the finished job is left in Redis."""
-    state = coordinator.state_manager
-
-    def left() -> list[str]:
-        if revive is not None:
-            revive()  # the kill may come when the job has ended, in its error callback
-        shard = state.keys.shard_of(job)
-        found = []
-        for index in ("active", "leases", "timers", "outbox"):
-            members = state.client.zrange(state.keys.index(shard, index), 0, -1)
-            found += [f"{index}:{m.decode()}" for m in members if m.decode().split("|")[0] == job]
-        if coordinator.status(job).state == State.FAILED:
-            callbacks = [step for step in coordinator.steps(job) if step.task == ERRBACK]
-            found += [step.id for step in callbacks if step.state != StepState.SUCCEEDED]
-        return found
-
-    wait_until(lambda: not left(), timeout_s=10, what="nothing left over of the job")
-
-
-def _revive(worker, board) -> None:
-    """Start a worker again that was killed, also by a kill that came after the last job had ended."""
-    if board.kills:
-        wait_until(lambda: worker.process.popen.poll() is not None, what="the killed worker to be gone")
-        worker.kill()
-        worker.start()
-        board.arm(0, 0)
+    rows = campaign.outcome(case)
+    CRASHED.extend(rows)
+    bad = [row for row in rows if row.verdict not in (RIGHT, PAST)]
+    for row in bad:
+        print(f"{case}: {'after' if row.when else 'before'} call {row.call}: {row.verdict}: {row.report}")  # noqa: T201
+    assert not bad, [(row.call, row.when, row.verdict) for row in bad]
+    if left := campaign.left_out[case]:
+        LEFT.append(case)
+        pytest.skip(f"time was up: {left} points or more are left for the next run")
+    assert any(row.verdict == RIGHT for row in rows)

@@ -9,7 +9,8 @@ import pytest
 from celery import chain, group
 
 from coordinator.states import StepState
-from tests.flows import add, double, mark, total, wait_for_file
+from tests.faults.conftest import NOTES
+from tests.flows import add, double, mark, slowly, total, wait_for_file
 from tests.waiting import wait_until
 
 #: Promised from the loss to the redrive, with an idle queue.
@@ -121,13 +122,20 @@ def test_redis_that_came_back_empty_is_said_plainly(coordinator, start_worker, r
     assert coordinator.wait(coordinator.launch(add.s(2, 2)), timeout_s=20) == 4
 
 
-def test_no_step_is_sent_twice_when_the_queue_is_long(coordinator, start_worker, services):
-    """Slow is not lost: a long backlog, looked at again and again, is left alone."""
-    jobs = [coordinator.launch(group(add.s(n, n) for n in range(500))) for _ in range(4)]
+@pytest.mark.parametrize(
+    "jobs, pause_s", [(4, 0.0), pytest.param(40, 0.005, marks=pytest.mark.long)], ids=["2,000", "20,000 slow"]
+)
+def test_reconciler_sends_nothing_when_the_queue_is_long(jobs, pause_s, coordinator, start_worker, services):
+    """Slow is not lost: a long backlog, looked at again and again, is left alone, and each step runs once."""
+    services.env["COORDINATOR_JOBS"] = "tests.flows"
+    services.env["COORDINATOR_QUIET_S"] = "0.5"
+    launched = [coordinator.launch(group(slowly.s(n, pause_s) for n in range(500))) for _ in range(jobs)]
     waiting = coordinator.launch(add.s(1, 1))
-    start_worker(concurrency=1, env={"COORDINATOR_QUIET_S": "0.5", "COORDINATOR_JOBS": "tests.flows"})
+    start_worker(concurrency=2)
 
-    for job in [*jobs, waiting]:
-        coordinator.wait(job, timeout_s=120)
+    for job in [*launched, waiting]:
+        coordinator.wait(job, timeout_s=240)
 
-    assert not [event for job in [*jobs, waiting] for event in redriven(coordinator, job)]
+    assert not [event for job in [*launched, waiting] for event in redriven(coordinator, job)]
+    assert {step.attempts for job in launched for step in coordinator.steps(job)} == {1}
+    NOTES.append(f"a backlog of {jobs * 500:,} steps on {services.kind}: the reconciler sent 0 messages")

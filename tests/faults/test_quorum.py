@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import pytest
 from celery import chain, chord
 
 from coordinator.states import StepState
 from tests.conftest import Services
-from tests.faults.conftest import TALLY, new_tally, points_to_try
-from tests.faults.crash_points import BOARD_VARIABLE, ROLE_VARIABLE, Board
-from tests.faults.shapes import SHAPES
-from tests.faults.test_crash_points import run_job
 from tests.flows import add, double, flaky, mark, total, wait_for_file
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.brokers("rabbitmq")
-
-REPRESENTATIVE = ("chord in a chain", "retrying step")
 
 
 @pytest.fixture
@@ -91,25 +84,3 @@ def test_jobs_complete_when_rabbitmq_is_restarted_under_quorum_queues(
 
     for number, job in enumerate(jobs):
         assert coordinator.wait(job, timeout_s=60) == 4 * number
-
-
-@pytest.mark.parametrize("name", REPRESENTATIVE)
-def test_job_completes_once_when_a_child_is_killed_at_any_call_on_a_quorum_queue(
-    name, coordinator, start_worker, board_path, tmp_path, request
-):
-    """The crash points of classic queues, on a sample of shapes."""
-    shape = next(shape for shape in SHAPES if shape.name == name)
-    board = Board(board_path, create=True)
-    start_worker(env={BOARD_VARIABLE: str(board_path), ROLE_VARIABLE: "child"})
-    run_job(shape, coordinator, board, tmp_path / "warm", 0, 0)
-    clean = run_job(shape, coordinator, board, tmp_path / "clean", 0, 0)
-    tally = TALLY[f"{name}, quorum queue", "child"] = new_tally(2 * clean.calls)
-    for call, when in points_to_try(clean.calls, every=request.config.getoption("--every-point")):
-        started = time.monotonic()
-        result = run_job(shape, coordinator, board, tmp_path / f"{call}-{when}", call, when)
-        tally["tried"] += 1
-        tally["hung"] += result.hung
-        assert not result.hung, (call, when, time.monotonic() - started, result.report)
-        extra = sum(result.runs.values()) - sum(clean.runs.values())
-        tally["again"] += extra > 0
-        assert set(result.runs) == set(clean.runs) and extra <= 1, (call, when, result.runs)

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import redis
 
-from tests.faults.conftest import NOTES, TALLY, new_tally, points_to_try
-from tests.faults.crash_points import BOARD_VARIABLE, ROLE_VARIABLE, Board
+from tests.faults.conftest import LEFT, NOTES, TALLY, new_tally, points_to_try
+from tests.faults.crash_points import BOARD_VARIABLE, Board
+from tests.faults.ledger import Case, Ledger, Tried
 from tests.faults.plain import jobs
 from tests.waiting import PATIENCE, wait_until
 
@@ -31,8 +32,11 @@ LAST_STEPS = ("merge", "publish")
 class Plain:
     """One worker on plain Celery, and what is seen of its jobs from outside."""
 
-    def __init__(self, app: Any, worker: Any, board: Board, rabbitmq: Any, results: redis.Redis) -> None:
+    def __init__(
+        self, app: Any, victim: str, worker: Any, board: Board, rabbitmq: Any, results: redis.Redis
+    ) -> None:
         self._app = app
+        self._victim = victim
         self._stored = results
         self._worker = worker
         self._board = board
@@ -41,7 +45,7 @@ class Plain:
     def run(self, path: Path, call: int, when: int) -> str:
         """Run one job with a kill at one call; return what came of it: see ``OUTCOMES``."""
         self._revive()
-        self._board.arm(call, when)
+        self._board.arm(call, when, self._victim)
         last = jobs.canvas(self._app, str(path)).apply_async().id
         seen, changed_at = None, time.monotonic()
         ends = time.monotonic() + LONGEST_S
@@ -111,31 +115,52 @@ def test_plain_canvas_is_counted_when_its_worker_is_killed_at_any_call(
     board = Board(board_path, create=True)
     queue = services.env["COORDINATOR_QUEUE"]
     redis_url = redis_server.url(5)
-    env = {BOARD_VARIABLE: str(board_path), ROLE_VARIABLE: victim, "REDIS_URL": redis_url}
+    env = {BOARD_VARIABLE: str(board_path), "REDIS_URL": redis_url}
     worker = start_worker(env={**env, jobs.QUEUE_VARIABLE: queue}, app="tests.faults.plain.jobs")
     app = jobs.make_app(services.broker_url, "", queue)
     with redis.Redis.from_url(redis_url) as results, app:
-        plain = Plain(app, worker, board, rabbitmq, results)
+        plain = Plain(app, victim, worker, board, rabbitmq, results)
         for name in ("warm", "clean"):
             assert plain.run(tmp_path / name, 0, 0) == "right", "plain Celery without a kill"
         calls = board.calls
-        tally = TALLY["plain Celery: same job", victim] = new_tally(2 * calls)
-        found: Counter[str] = Counter()
-        for call, when in points_to_try(calls, every=request.config.getoption("--every-point")):
-            path = tmp_path / f"{call}-{when}"
-            outcome = plain.run(path, call, when)
-            found[outcome] += 1
-            _count(tally, outcome, lines(path))
-            results.flushdb()
-        counts = ", ".join(f"{found[outcome]} {outcome}" for outcome in OUTCOMES)
-        NOTES.append(
-            f"plain Celery's validate → chord of 4 → publish, {victim} killed at {tally['tried']} of "
-            f"{2 * calls} places: {counts} (twice: its body or last step)"
-        )
+        option = request.config.getoption
+        ledger = Ledger(Path(option("--results")) if option("--results") else None)
+        case = Case("rabbitmq", "plain Celery: same job", victim)
+        ends = time.monotonic() + 60 * option("--minutes")
+        points = points_to_try(calls, every=option("--every-point"))
+        for call, when in points:
+            if (case, call, when) not in ledger.rows and time.monotonic() < ends:
+                ledger.add(tried(plain, case, call, when, tmp_path / f"{call}-{when}"))
+                results.flushdb()
+    rows = [row for row in ledger.of(case) if (row.call, row.when) in points]
+    _tell(case, rows, calls)
+    if len(rows) < len(points):
+        LEFT.append(case)
+        pytest.skip(f"time was up: {len(points) - len(rows)} points are left for the next run")
 
 
-def _count(tally: dict[str, int], outcome: str, ran: list[str]) -> None:
-    tally["tried"] += 1
-    tally["hung"] += outcome == "hung"
-    tally["twice"] += any(line.endswith(" again") for line in ran)
-    tally["again"] += max(Counter(line.split()[0] for line in ran).values(), default=0) > 1
+def tried(plain: Plain, case: Case, call: int, when: int, path: Path) -> Tried:
+    """Try one point; the report says whether a result that was stored was computed again."""
+    started = time.monotonic()
+    outcome = plain.run(path, call, when)
+    ran = lines(path)
+    again = max(Counter(line.split()[0] for line in ran).values(), default=0) > 1
+    stored_again = "stored, computed again" if any(line.endswith(" again") for line in ran) else ""
+    return Tried(case, call, when, outcome, again, round(time.monotonic() - started, 2), stored_again)
+
+
+def _tell(case: Case, rows: list[Tried], calls: int) -> None:
+    found = Counter(row.verdict for row in rows)
+    TALLY[case.shape, case.victim] = {
+        **new_tally(2 * calls),
+        "tried": len(rows),
+        "hung": found["hung"],
+        "twice": sum(bool(row.report) for row in rows),
+        "wrong": found["wrong"] + found["failed"],
+        "again": sum(row.ran_again for row in rows),
+    }
+    counts = ", ".join(f"{found[outcome]} {outcome}" for outcome in OUTCOMES)
+    NOTES.append(
+        f"plain Celery's validate → chord of 4 → publish, {case.victim} killed at {len(rows)} of "
+        f"{2 * calls} places: {counts} (twice: its body or last step)"
+    )
