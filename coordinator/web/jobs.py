@@ -170,6 +170,7 @@ OPERATIONS = (
         answers={202: models.Accepted, 200: models.Accepted},
         problems=(409,),
         headers={KEY_HEADER: "the same key makes one job, however often it is submitted"},
+        makes_job=True,
     ),
     _look("/jobs", list_jobs, models.JobPage, query=models.JobsQuery),
     _look("/jobs/{job}", get_job, JobStatus),

@@ -46,9 +46,11 @@ def document(operations: Iterable[Operation], home: str, *, is_open: bool) -> di
     schemas, refs = _schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(
-            operation, refs, is_open=is_open
-        )
+        found = paths.setdefault(operation.path, {})
+        found[operation.method.lower()] = _operation(operation, refs, is_open=is_open)
+        if operation.makes_job:
+            for status in operation.answers:
+                found[operation.method.lower()]["responses"][str(status)]["links"] = _links(operations)
     bearer = {"type": "http", "scheme": "bearer", "description": f"scopes: {', '.join(SCOPES)}"}
     return {
         "openapi": "3.1.0",
@@ -114,6 +116,15 @@ def _operation(operation: Operation, refs: dict[Any, Any], *, is_open: bool) -> 
         content = {JSON_TYPE: {"schema": refs[operation.body]}}
         found["requestBody"] = {"content": content, "required": operation.needs_body}
     return found
+
+
+def _links(operations: tuple[Operation, ...]) -> dict[str, Any]:
+    """Return where a job that was made is found: under the answer's id, which need not be the request's."""
+    return {
+        operation.name: {"operationId": operation.name, "parameters": {"job": "$response.body#/id"}}
+        for operation in operations
+        if "{job}" in operation.path
+    }
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:

@@ -74,6 +74,7 @@ class Operation:
     problems: tuple[int, ...] = ()  # beside those that any endpoint may answer
     media_types: tuple[str, ...] = (JSON_TYPE,)
     headers: dict[str, str] = field(default_factory=dict)  # request header -> what it says
+    makes_job: bool = False  # the answer's id is that of a job
 
     @property
     def name(self) -> str:
