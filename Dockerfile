@@ -21,4 +21,4 @@ COPY . ./
 USER batuta
 VOLUME /data
 
-CMD ["celery", "-A", "coordinator.app", "worker", "--loglevel", "INFO"]
+CMD ["python", "manage.py", "worker"]

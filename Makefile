@@ -3,7 +3,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help check demo test-unit test-integration test-acceptance test-faults lint types docs format compose clean
+.PHONY: help check demo test-unit test-integration test-acceptance test-faults test-deploy stand-ins lint types docs format compose clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ test-faults: ## kill parts and servers at every point; goes on where it was ende
 	./run test tests/faults --every-point --broker $(or $(BROKER),rabbitmq) \
 		--results build/crash-points.jsonl $(if $(MINUTES),--minutes $(MINUTES))
 
+test-deploy: ## bring docker-compose.yml up, and kill parts of it (needs a Docker engine)
+	./run test tests/deploy
+
+stand-ins: ## images for it where no registry is reached: Debian 12, root and debootstrap
+	tests/deploy/stand_ins/build.sh
+
 lint: ## ruff and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,7 +49,7 @@ format: ## let ruff put the code in order
 	$(BIN)/ruff format .
 
 compose: ## check docker-compose.yml, with passwords that are used for nothing
-	RABBITMQ_PASSWORD=x REDIS_PASSWORD=x FLOWER_PASSWORD=x docker compose config --quiet
+	RABBITMQ_PASSWORD=x REDIS_PASSWORD=x FLOWER_PASSWORD=x COORDINATOR_API_TOKENS=x docker compose config --quiet
 
 clean: ## remove the virtual environment, caches and the embedded server's folder
 	rm -rf $(VENV) site .batuta .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -20,7 +20,7 @@ import pytest
 from tests.servers import MissingServer, RabbitMQ, Redis, Worker
 
 BROKER_KINDS = ("rabbitmq", "redis")
-FLOORS = ("unit", "integration", "acceptance", "faults")
+FLOORS = ("unit", "integration", "acceptance", "faults", "deploy")
 TESTS = Path(__file__).parent
 LOGS: pytest.StashKey[list[Path]] = pytest.StashKey()
 SERVERS: pytest.StashKey[Servers] = pytest.StashKey()
