@@ -14,7 +14,7 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
-from coordinator import builtin, logs, redis_transport, registry
+from coordinator import builtin, logs, redis_transport, registry, tracing
 from coordinator.limits import is_expendable
 from coordinator.parts import Parts
 from coordinator.reconciler import ReconcilerStep
@@ -44,6 +44,7 @@ def make_app(settings: Settings) -> Celery:
     """Return a Celery application on which every task is a durable step."""
     redis_transport.install()
     logs.install()
+    tracing.install()
     app = Celery(
         "batuta",
         task_cls="coordinator.step:Step",

@@ -18,7 +18,7 @@ from celery.utils.imports import symbol_by_name
 from celery.utils.objects import mro_lookup
 from celery.worker.request import Request
 
-from coordinator import builtin, parts, redis_transport
+from coordinator import builtin, parts, redis_transport, tracing
 from coordinator.backend import Journal
 from coordinator.errors import SettingsError
 from coordinator.reconciler import ReconcilerStep
@@ -57,6 +57,7 @@ def install(app: Celery, settings: Settings | None = None) -> Celery:
             f"accept_content: expected json in it, got {app.conf.accept_content!r}; steps are sent as JSON"
         )
     redis_transport.install()
+    tracing.install()
     app.parts = parts.Parts(app, settings)
     parts.installed = app
     app.steps["worker"].add(ReconcilerStep)

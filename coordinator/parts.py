@@ -12,6 +12,7 @@ from coordinator.notifier import Notifier
 from coordinator.outbox import Outbox
 from coordinator.settings import Settings
 from coordinator.state import StateManager
+from coordinator.tracing import TracedDispatcher, is_on
 
 #: The application that ``install`` made a home of jobs in this process, if any.
 installed: Celery | None = None
@@ -30,7 +31,7 @@ class Parts:
 
     @cached_property
     def dispatcher(self) -> TaskDispatcher:
-        return TaskDispatcher(self.app)
+        return TracedDispatcher(self.app, self.state) if is_on() else TaskDispatcher(self.app)
 
     @cached_property
     def outbox(self) -> Outbox:

@@ -15,6 +15,7 @@ from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default
 from kombu.exceptions import ContentDisallowed, DecodeError
 
+from coordinator import tracing
 from coordinator.dispatcher import HEADER
 
 #: How many words stand behind each that says what follows a step: see ``plan.PlannedStep.follow``.
@@ -25,6 +26,7 @@ def checked(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., 
     """Return Celery's handler of a task's messages, behind a check of each."""
     handle: Callable[..., Any] = default(task, app, consumer, **kwargs)
     handle_step: Callable[..., Any] = default(Late(task), app, consumer, **kwargs)
+    is_traced = tracing.is_on()
 
     def checked_handle(message: Any, body: Any, *args: Any, **more: Any) -> Any:
         try:
@@ -37,6 +39,8 @@ def checked(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., 
         except Exception as error:  # whatever decoding nonsense may raise
             raise InvalidTaskError(f"malformed message: {error!r}") from error
         is_step = body is None and HEADER in (message.headers or {})
+        if is_step and is_traced:
+            tracing.adopt(message.headers)
         return (handle_step if is_step else handle)(message, body, *args, **more)
 
     return checked_handle

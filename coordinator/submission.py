@@ -12,7 +12,7 @@ from typing import Any
 
 from kombu.utils.json import dumps
 
-from coordinator import registry, validation
+from coordinator import registry, tracing, validation
 from coordinator.compiler import compile_canvas
 from coordinator.errors import BrokerUnreachable, InvalidParams, InvalidRequest
 from coordinator.parts import Parts
@@ -128,13 +128,15 @@ class Submission:
     ) -> Receipt:
         self._parts.dispatcher.connect()  # refused and absent, rather than recorded and not sent
         deadline_ms = None if deadline_s is None else round(deadline_s * 1000)
-        answer = self._state.submit(job, state, fields, plan=plan, flags=flags, deadline_ms=deadline_ms)
-        if answer[0] == "duplicate":
-            return self._duplicate(job, kind, answer)
-        try:
-            self._parts.outbox.send(job, [plan.root_trigger])
-        except BrokerUnreachable as error:  # it is recorded: the reconciler sends it when the broker is back
-            logger.warning("left-in-outbox: %s: %s", job, error)
+        with tracing.submitting(job, kind) as trace:
+            fields = {**fields, **trace}
+            answer = self._state.submit(job, state, fields, plan=plan, flags=flags, deadline_ms=deadline_ms)
+            if answer[0] == "duplicate":
+                return self._duplicate(job, kind, answer)
+            try:
+                self._parts.outbox.send(job, [plan.root_trigger])
+            except BrokerUnreachable as error:  # recorded: the reconciler sends it when the broker is back
+                logger.warning("left-in-outbox: %s: %s", job, error)
         return Receipt(job, "accepted")
 
     def _reject(self, job: str, kind: Kind, params: Mapping[str, Any], errors: list[str]) -> Receipt:

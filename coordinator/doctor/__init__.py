@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from coordinator import tracing
 from coordinator.alerting.rounds import load
 from coordinator.doctor import broker, redis, workers
 from coordinator.doctor.finding import ERROR, OK, WARN, Finding
@@ -41,7 +42,7 @@ def findings(parts: Parts) -> list[Finding]:
         )
     elif has_redis:
         found += _guarded("workers", lambda: workers.check(parts))
-    return [*found, *_alerts()]
+    return [*found, *_alerts(), *_traces()]
 
 
 def settings(chosen: Settings) -> Iterator[Finding]:
@@ -82,3 +83,13 @@ def _alerts() -> Iterator[Finding]:
         return
     found = f"sent to {', '.join(names)}" if names else "in the log and the feed alone"
     yield Finding("alerts", OK, found, "" if names else "COORDINATOR_ALERT_URLS names channels")
+
+
+def _traces() -> Iterator[Finding]:
+    if tracing.is_on():
+        yield Finding("traces", OK, "one for each job, by OpenTelemetry")
+    elif tracing.is_configured():
+        found = (
+            "OpenTelemetry's variables say where traces go, but its instrumentation of Celery is not there"
+        )
+        yield Finding("traces", WARN, found, "pip install 'batuta[otel]', or OTEL_SDK_DISABLED=true")

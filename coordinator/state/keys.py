@@ -18,7 +18,7 @@ counts   hash    how often what happened, for metrics: ``what|label|kind`` -> nu
 stalled  zset    jobs that were said to stand still, by the last progress (ms) that they had made
 ======== ======= ==============================================================
 
-A job's own keys: ``m`` hash, what the job is; ``p`` string, the plan; ``r``
+A job's own keys: ``m`` hash, what the job is, and the context of its trace; ``p`` string, the plan; ``r``
 hash, the journal; ``x`` hash, errors of failed steps; ``g`` hash, the plans of
 expanded steps; ``f`` hash, the flags; ``e`` stream, events, about 1,000 kept;
 ``a`` hash, attempts of unfinished steps; ``b`` hash, the barriers' counts.

@@ -104,6 +104,26 @@ def test_wheel_gives_the_program_the_backend_and_the_shipped_job(batuta: Install
     assert Path(folder).is_relative_to(batuta.python.parents[1])
 
 
+def test_wheel_traces_when_the_extra_is_there_and_works_when_it_is_not(
+    batuta: Installed, tmp_path: Path
+) -> None:
+    """The extra ``otel`` has what tracing imports; without it the same variables change nothing."""
+    made = "import coordinator.app; from coordinator import tracing; print(tracing.is_on())"
+    hidden = "import sys; sys.modules['opentelemetry'] = None; "
+    env = ["env", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318", str(batuta.python), "-c"]
+    assert run([*env, made], tmp_path).strip() == "True"
+    assert run([*env, hidden + made], tmp_path).strip() == "False"
+    needed = "from importlib.metadata import requires; print(*requires('batuta'), sep='\\n')"
+    extra = [
+        line for line in run([str(batuta.python), "-c", needed], tmp_path).splitlines() if "otel" in line
+    ]
+    assert {line.split(">")[0] for line in extra if "extra ==" in line} >= {
+        "opentelemetry-instrumentation-celery",
+        "opentelemetry-sdk",
+        "opentelemetry-exporter-otlp-proto-http",
+    }
+
+
 def test_demo_of_the_wheel_reports_when_the_folder_has_tasks_of_its_own(
     batuta: Installed, tmp_path: Path
 ) -> None:

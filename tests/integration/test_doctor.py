@@ -171,3 +171,13 @@ def test_doctor_finds_what_was_left_in_the_outbox(coordinator):
     found = finding(coordinator, "outbox")
 
     assert found.level == "warn" and found.found.startswith("1 ")
+
+
+def test_doctor_tells_when_traces_are_asked_for_and_none_are_made(coordinator, monkeypatch):
+    """Whoever set an endpoint and forgot the extra is told; whoever set none hears nothing of traces."""
+    assert "traces" not in {finding.name for finding in coordinator.findings()}
+
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+
+    found = finding(coordinator, "traces")
+    assert found.level == "warn" and "batuta[otel]" in found.advice
