@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.faults.crash_points import VICTIMS
+from tests.faults.shapes import SHAPES
 from tests.servers.worker import ROOT
 
 RIGHT, HUNG, TWICE, WRONG, PAST = "right", "hung", "recorded twice", "wrong", "past the end"
@@ -107,13 +109,23 @@ def summary(rows: Iterable[Tried]) -> tuple[int, int, int, int, int]:
 
 
 def markdown(rows: list[Tried]) -> str:
-    """Return the table: a line for each shape and victim, and their sum."""
-    lines = [f"| {' | '.join(HEADS)} |", "|---|---" + "|--:" * (len(HEADS) - 2) + "|"]
-    for case in dict.fromkeys(row.case for row in rows):
-        cells = summary(row for row in rows if row.case == case)
-        lines.append(f"| {case.shape} | {case.victim} | {' | '.join(map(str, cells))} |")
-    lines.append(f"| **all** | | {' | '.join(f'**{count}**' for count in summary(rows))} |")
-    return "\n".join(lines)
+    """Return the table: points tried for each shape and victim, and what came of them."""
+    victims = list(dict.fromkeys(row.case.victim for row in rows))
+    heads = ["shape", *victims, *HEADS[3:]]
+    lines = [f"| {' | '.join(heads)} |", "|---" + "|--:" * (len(heads) - 1) + "|"]
+    for shape in dict.fromkeys(row.case.shape for row in rows):
+        lines.append(_line(shape, [row for row in rows if row.case.shape == shape], victims))
+    return "\n".join([*lines, _line("**all**", rows, victims)])
+
+
+def _line(name: str, rows: list[Tried], victims: list[str]) -> str:
+    tried = [summary(row for row in rows if row.case.victim == victim)[0] for victim in victims]
+    return f"| {' | '.join(map(str, [name, *tried, *summary(rows)[1:]]))} |"
+
+
+def _place(row: Tried) -> tuple[int, int]:
+    shapes = [shape.name for shape in SHAPES]
+    return shapes.index(row.case.shape), VICTIMS.index(row.case.victim)
 
 
 def _flat(row: Tried) -> dict[str, object]:
@@ -125,4 +137,5 @@ def _flat(row: Tried) -> dict[str, object]:
 if __name__ == "__main__":
     latest = {row.point: row for row in read(Path(sys.argv[1]))}
     for kind in dict.fromkeys(point[0].kind for point in latest):
-        print(f"\n**{kind}**\n\n{markdown([r for r in latest.values() if r.case.kind == kind])}")  # noqa: T201
+        found = [row for row in latest.values() if row.case.kind == kind]
+        print(f"\n**{kind}**\n\n{markdown(sorted(found, key=_place))}")  # noqa: T201
