@@ -3,7 +3,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help check demo test-unit test-integration test-acceptance test-faults test-deploy stand-ins lint types docs format compose clean
+.PHONY: help check demo test-unit test-integration test-acceptance test-faults test-deploy test-containers stand-ins lint types docs format compose clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,10 @@ test-faults: ## kill parts and servers at every point; goes on where it was ende
 test-deploy: ## bring docker-compose.yml up, and kill parts of it (needs a Docker engine)
 	./run test tests/deploy
 
-stand-ins: ## images for it where no registry is reached: Debian 12, root and debootstrap
+test-containers: ## the tests that run through pytest-celery, on its container nodes (needs a Docker engine)
+	./run test tests/acceptance/test_setup.py --containers
+
+stand-ins: ## images for these two where no registry is reached: Debian 12, root and debootstrap
 	tests/deploy/stand_ins/build.sh
 
 lint: ## ruff and import-linter

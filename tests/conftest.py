@@ -73,7 +73,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--results", help="faults: keep what came of each crash point here, and resume from it")
     group.addoption("--minutes", type=float, default=600, help="faults: begin no crash point after that")
     group.addoption(
-        "--docker", action="store_true", help="acceptance: pytest-celery's own containers, not processes"
+        "--containers", action="store_true", help="acceptance: pytest-celery's container nodes, not processes"
     )
 
 
@@ -94,7 +94,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     servers = session.config.stash[SERVERS] = Servers()
-    if session.config.option.collectonly or session.config.getoption("--docker"):
+    if session.config.option.collectonly or session.config.getoption("--containers"):
         return
     for name in sorted(set().union(*(_needs(item) for item in session.items))):
         try:

@@ -1,4 +1,4 @@
-"""pytest-celery on plain processes; with ``--docker``, its own broker and backend containers.
+"""pytest-celery on plain processes; with ``--containers``, on its own containers (``containers.py``).
 
 ``celery_setup`` runs each test on RabbitMQ and Redis, and on Redis alone. Its app
 is a coordinator's, its workers are real processes that know the jobs of
@@ -7,7 +7,7 @@ is a coordinator's, its workers are real processes that know the jobs of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,9 +22,18 @@ from pytest_celery import (
 
 from coordinator import Coordinator, Settings
 from coordinator.app import make_app
+from tests.acceptance.containers import (  # noqa: F401  fixtures
+    default_rabbitmq_broker_ports,
+    default_redis_backend_command,
+    default_redis_backend_ports,
+    default_redis_broker_command,
+    default_redis_broker_ports,
+    host_url,
+    start_container,
+    worker_image,
+)
 from tests.acceptance.nodes import ProcessWorker, ServerContainer, WorkerContainer
 from tests.conftest import Services, make_services
-from tests.servers import Worker
 
 # The ping that celery_setup.ready(ping=True) sends.
 PING_MODULE = "pytest_celery.vendors.worker.tasks"
@@ -34,10 +43,11 @@ PING_MODULE = "pytest_celery.vendors.worker.tasks"
 def services(request: pytest.FixtureRequest) -> Services:
     """The addresses of this test's broker and Redis: private processes, or containers."""
     kind = request.param
-    if request.config.getoption("--docker"):
+    if request.config.getoption("--containers"):
+        request.getfixturevalue("worker_image")  # or it is skipped, with the reason
         broker = request.getfixturevalue(f"celery_{kind}_broker")
         backend = request.getfixturevalue("celery_redis_backend")
-        return make_services(kind, broker.config()["host_url"], backend.config()["host_url"])
+        return make_services(kind, host_url(broker.container), host_url(backend.container))
     redis = request.getfixturevalue("redis_server")
     broker_url = request.getfixturevalue("rabbitmq").url() if kind == "rabbitmq" else redis.url(0)
     return make_services(kind, broker_url, redis.url(1))
@@ -67,7 +77,7 @@ def celery_broker_cluster(
     request: pytest.FixtureRequest, services: Services
 ) -> Iterator[CeleryBrokerCluster]:
     """One broker node, of the kind that the test runs on."""
-    if request.config.getoption("--docker"):
+    if request.config.getoption("--containers"):
         node = request.getfixturevalue(f"celery_{services.kind}_broker")
     else:
         name = "rabbitmq" if services.kind == "rabbitmq" else "redis_server"
@@ -81,7 +91,7 @@ def celery_backend_cluster(
     request: pytest.FixtureRequest, services: Services
 ) -> Iterator[CeleryBackendCluster]:
     """One Redis node."""
-    if request.config.getoption("--docker"):
+    if request.config.getoption("--containers"):
         node = request.getfixturevalue("celery_redis_backend")
     else:
         server = request.getfixturevalue("redis_server")
@@ -92,9 +102,13 @@ def celery_backend_cluster(
 
 @pytest.fixture
 def celery_worker_cluster(
-    settings: Settings, start_worker: Callable[..., Worker], worker_count: int
+    request: pytest.FixtureRequest, settings: Settings, worker_count: int
 ) -> CeleryWorkerCluster:
     """``worker_count`` workers of two processes each."""
+    if request.config.getoption("--containers"):
+        start_container = request.getfixturevalue("start_container")
+        return CeleryWorkerCluster(*(start_container() for _ in range(worker_count)))
+    start_worker = request.getfixturevalue("start_worker")
     containers = [WorkerContainer(start_worker(), settings.queue) for _ in range(worker_count)]
     return CeleryWorkerCluster(*(ProcessWorker(container, app=None) for container in containers))
 
