@@ -56,6 +56,8 @@ class Plain:
                 seen, changed_at = now, time.monotonic()
             is_still = time.monotonic() - changed_at > STILL_S
             if is_still and (not self._has_messages() or time.monotonic() > ends):
+                if self._value(last) is not None:  # it ended while a worker was being started
+                    continue
                 return "failed" if self._has_failed() else "hung"
             time.sleep(0.02)
         self._let_settle()
