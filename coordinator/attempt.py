@@ -70,6 +70,7 @@ class Attempt:
             phase=header["phase"],
             errbacks=tuple(header.get("errbacks", ())),
         )
+        self._retries_before: int = header.get("retries", 0)
         self.number = 0
         self.started_ms = 0
         self._started = 0.0
@@ -129,7 +130,7 @@ class Attempt:
         _, self.number, retries, self.started_ms, record, plan, epoch, share = answer
         self.state.notice_epoch(self.job, epoch)
         request = self.task.request
-        request.fence, request.retries, request.share = self.number, retries, share
+        request.fence, request.retries, request.share = self.number, retries + self._retries_before, share
         if plan is not None:
             self.state.remember_blob(self.job, plan)
         if self.take:

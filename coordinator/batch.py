@@ -15,7 +15,7 @@ from typing import Any
 
 from celery import Celery
 from celery.app.task import Context
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, NotRegistered, Reject, Retry
 from kombu.utils.json import dumps, loads
 
 from coordinator.attempt import Attempt, Replaced, Streamed
@@ -25,13 +25,12 @@ from coordinator.plan import prefix_of
 from coordinator.sources import Opened, items_of
 from coordinator.state import parse_step_id, step_id
 from coordinator.step import Step
-from coordinator.stream import BATCH, MOST_VALUES, WINDOW, Stream
+from coordinator.stream import BATCH, FAN_IN, MOST_VALUES, WINDOW, Stream
 
 #: An item waits in its batch before it is tried again: at most so long, and its batch with it.
 LONGEST_PAUSE_S = 1.0
 #: How often a batch looks whether its job was cancelled.
 LOOKED_S = 0.5
-FAN_IN = 100
 #: Failures that one batch lists.
 MOST_LISTED = 100
 
@@ -53,10 +52,7 @@ class Call:
     def __init__(self, app: Celery, sig: Mapping[str, Any], request: Context) -> None:
         self._task = app.tasks.get(sig["task"])
         if self._task is None:
-            raise BatutaError(
-                f"expected the task {sig['task']!r} to be registered in this worker; import its module there "
-                "(COORDINATOR_JOBS)"
-            )
+            raise NotRegistered(sig["task"])
         self._args, self._kwargs = tuple(sig.get("args") or ()), dict(sig.get("kwargs") or {})
         self._is_immutable = bool(sig.get("immutable"))
         self.label = sig["task"].rpartition(".")[2]

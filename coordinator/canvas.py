@@ -7,6 +7,7 @@ from typing import Any, Literal
 from celery import Signature
 
 from coordinator.errors import UnsupportedCanvas
+from coordinator.signatures import described
 
 RACE = "coordinator.race"
 EACH = "coordinator.each"
@@ -49,9 +50,7 @@ def each(
     """
     for name, value in (("step", step), ("join", join), ("combine", combine)):
         if not (isinstance(value, Signature) or (name != "step" and value is None)):
-            raise UnsupportedCanvas(
-                f"each: expected {name} to be a Celery signature, got {type(value).__name__}"
-            )
+            raise UnsupportedCanvas(f"each: expected {name} to be a Celery signature, got {described(value)}")
     limits = {"batch": batch, "window": window, "combine": combine, "allow_failed": allow_failed or None}
     kwargs: dict[str, Any] = {"step": dict(step)}
     if over is not None or any(value is not None for value in limits.values()):
@@ -78,7 +77,7 @@ def race(*canvases: Signature) -> Signature:
         a signature to stand anywhere in a canvas that is launched as a job.
     """
     if not canvases or not all(isinstance(canvas, Signature) for canvas in canvases):
-        found = ", ".join(type(canvas).__name__ for canvas in canvases) or "nothing"
+        found = ", ".join(described(c) for c in canvases if not isinstance(c, Signature)) or "nothing"
         raise UnsupportedCanvas(f"race: expected Celery signatures, got {found}")
     return Signature(RACE, kwargs={"of": [dict(canvas) for canvas in canvases]})
 

@@ -10,13 +10,13 @@ What Celery does with each shape, and where a job differs, stands in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from celery.canvas import Signature, chunks, group
 
-from coordinator.canvas import RACE
-from coordinator.draft import Draft, Lane
+from coordinator.canvas import EACH, RACE
+from coordinator.draft import Draft, Input, Lane
 from coordinator.errors import UnsupportedCanvas
 from coordinator.plan import DELAYS, NEVER, PHASE_WORK, Follow, Plan, PlannedStep, Shape, has_leaves
 from coordinator.signatures import (
@@ -31,20 +31,6 @@ from coordinator.signatures import (
 
 #: Celery's own task that returns its arguments: the one step of a canvas that has none.
 NOTHING = "celery.accumulate"
-
-
-@dataclass(frozen=True)
-class _Input:
-    """What comes into a signature: a trigger to wait on, a value if any, and what holds for all in it."""
-
-    after: str | None = None
-    value: Shape | None = None  # None: no value comes in
-    static: tuple[Any, ...] = ()  # arguments given to the canvas around it
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)  # they win over a signature's own
-    links: tuple[Signature, ...] = ()
-    errbacks: tuple[str, ...] = ()  # marks of the draft, or keys of another plan's steps
-    lane: tuple[Any, ...] = ()
 
 
 def compile_canvas(canvas: Any, *, phase: str = PHASE_WORK, **options: Any) -> Plan:
@@ -77,10 +63,10 @@ def compile_phases(
         errbacks: keys of the steps to send when the job fails in here.
     """
     draft = Draft(prefix, PHASE_WORK, defaults or {})
-    inp = _Input()
+    inp = Input()
     for canvas, phase in phases:
         draft.phase = phase
-        before = _Input(
+        before = Input(
             after=draft.trigger(inp.after, inp.value),
             static=tuple(args),
             kwargs=kwargs or {},
@@ -98,18 +84,18 @@ def compile_phases(
     return draft.finished(last, shape, end)
 
 
-def _compile(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None = None) -> _Input:
+def _compile(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None = None) -> Input:
     compile_one = _COMPILERS.get(sig.get("subtask_type") or sig.task, _task)
     return compile_one(draft, sig, inp, path, index)
 
 
-def _chain(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
+def _chain(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None) -> Input:
     """Options and arguments are the first task's, links the last one's, error callbacks everyone's."""
     tasks = list(tasks_of_chain(sig, path))
     full = [(task, where) for task, where in tasks if not is_empty(task)]
     links = (*linked(sig, "link", path), *inp.links)
     if not full:
-        return _Input(after=inp.after, value=inp.value if inp.value is not None or not tasks else [])
+        return Input(after=inp.after, value=inp.value if inp.value is not None or not tasks else [])
     inner = _with_errbacks(draft, sig, inp, path)
     current = replace(
         _given(inner, sig), options={**options_of(sig, path), **inp.options}, links=() if full[1:] else links
@@ -117,17 +103,17 @@ def _chain(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | No
     for number, (task, where) in enumerate(full):
         out = _compile(draft, task, current, where, index)
         is_next_last = number == len(full) - 2
-        current = _Input(
+        current = Input(
             out.after,
             out.value,
             links=links if is_next_last else (),
             errbacks=inner.errbacks,
             lane=inp.lane,
         )
-    return _Input(after=current.after, value=current.value)
+    return Input(after=current.after, value=current.value)
 
 
-def _group(draft: Draft, sig: Signature, inp: _Input, path: str, _index: int | None) -> _Input:
+def _group(draft: Draft, sig: Signature, inp: Input, path: str, _index: int | None) -> Input:
     if inp.links or linked(sig, "link", path):
         raise UnsupportedCanvas(
             f"{path}: a group can't be linked to, as in Celery; make it a chord's header, or link its tasks",
@@ -139,7 +125,7 @@ def _group(draft: Draft, sig: Signature, inp: _Input, path: str, _index: int | N
     return _parallel(draft, members(sig.tasks, f"{path}.group", inner.options), inner)
 
 
-def _chord(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
+def _chord(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None) -> Input:
     """Arguments are the header's; options everyone's; links and error callbacks the body's."""
     if sig.body is None:
         raise UnsupportedCanvas(f"{path}: expected a chord with a body, found none; use a group", path=path)
@@ -171,14 +157,14 @@ def _chord(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | No
     return _compile(draft, body, before_body, f"{path}.body", index)
 
 
-def _chunks(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
+def _chunks(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None) -> Input:
     """Compile ``task.chunks(items, n)`` as what Celery makes of it: a group of starmaps."""
     parts = chunks(sig.kwargs["task"], sig.kwargs["it"], sig.kwargs["n"]).group()
     parts.options.update(sig.options or {})
     return _group(draft, parts, replace(inp, after=draft.trigger(inp.after, inp.value)), path, index)
 
 
-def _race(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
+def _race(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None) -> Input:
     """The race is a step that is never sent: it is recorded when one of its lanes wins."""
     race = draft.next_key()
     inner = _with_errbacks(draft, sig, inp, path)
@@ -198,10 +184,10 @@ def _race(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | Non
         assert trigger is not None, "a lane with a step has an end"
         lanes.append(Lane(trigger, first, len(draft.steps), value))
     draft.races[race] = lanes
-    return _callbacks(draft, (*linked(sig, "link", path), *inp.links), _Input(race, race), inp, path)
+    return _callbacks(draft, (*linked(sig, "link", path), *inp.links), Input(race, race), inp, path)
 
 
-def _task(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | None) -> _Input:
+def _task(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None) -> Input:
     if sig.get("subtask_type"):
         raise UnsupportedCanvas(f"{path}: {sig['subtask_type']} can't be made durable yet", path=path)
     inner = _with_errbacks(draft, sig, inp, path)
@@ -227,31 +213,40 @@ def _task(draft: Draft, sig: Signature, inp: _Input, path: str, index: int | Non
         lane=inp.lane,
     )
     refuse_unless_json([step.args, step.kwargs, step.options], step.task, path)
+    if step.task == EACH:
+        _refuse_unfit_each(step, path)
     draft.add(step)
-    return _callbacks(
-        draft, (*linked(sig, "link", path), *inp.links), _Input(step.key, step.key), inner, path
-    )
+    return _callbacks(draft, (*linked(sig, "link", path), *inp.links), Input(step.key, step.key), inner, path)
+
+
+def _refuse_unfit_each(step: PlannedStep, path: str) -> None:
+    """Refuse now what would be found when the items are known."""
+    kwargs = step.kwargs or {}
+    if not step.takes and not step.args and "over" not in kwargs:
+        raise UnsupportedCanvas(
+            f"{path}: expected a list of items for each, found nothing before it; give it over=", path=path
+        )
+    where = f"{path}.each"
+    _compile(Draft("", PHASE_WORK), signature_of(kwargs["step"], where), Input(static=(None,)), where)
 
 
 # -- what the shapes share ------------------------------------------------------
 
 
-def _parallel(
-    draft: Draft, members: Iterable[tuple[Signature, str, Mapping[str, Any]]], inp: _Input
-) -> _Input:
+def _parallel(draft: Draft, members: Iterable[tuple[Signature, str, Mapping[str, Any]]], inp: Input) -> Input:
     parts: list[Shape] = []
     for number, (task, where, options) in enumerate(members):
         out = _compile(draft, task, replace(inp, options=options), where, number)
         parts.append([] if out.value is None else out.value)
-    return _Input(after=draft.trigger(inp.after, inp.value), value=parts)
+    return Input(after=draft.trigger(inp.after, inp.value), value=parts)
 
 
-def _given(inp: _Input, sig: Signature) -> _Input:
+def _given(inp: Input, sig: Signature) -> Input:
     """Return an input with the arguments that were bound to a canvas before its tasks' own."""
     return replace(inp, static=inp.static + tuple(sig.args or ()))
 
 
-def _with_errbacks(draft: Draft, sig: Signature, inp: _Input, path: str) -> _Input:
+def _with_errbacks(draft: Draft, sig: Signature, inp: Input, path: str) -> Input:
     found = inp.errbacks
     for errback in linked(sig, "link_error", path):
         if errback.get("subtask_type"):
@@ -264,7 +259,7 @@ def _with_errbacks(draft: Draft, sig: Signature, inp: _Input, path: str) -> _Inp
     return replace(inp, errbacks=found)
 
 
-def _callbacks(draft: Draft, links: Iterable[Signature], out: _Input, around: _Input, path: str) -> _Input:
+def _callbacks(draft: Draft, links: Iterable[Signature], out: Input, around: Input, path: str) -> Input:
     """Compile what was linked: it gets the value, and the whole ends when it has ended too."""
     for number, link in enumerate(links):
         before = replace(out, errbacks=around.errbacks, lane=around.lane)
@@ -274,7 +269,7 @@ def _callbacks(draft: Draft, links: Iterable[Signature], out: _Input, around: _I
     return out
 
 
-def _unwrapped(canvas: Any, out: _Input) -> _Input:
+def _unwrapped(canvas: Any, out: Input) -> Input:
     """As Celery does, take a group of one chain that ends in a group for that group."""
     if isinstance(canvas, group) and isinstance(out.value, list) and len(out.value) == 1:
         inner = out.value[0]
@@ -282,12 +277,12 @@ def _unwrapped(canvas: Any, out: _Input) -> _Input:
     return out
 
 
-def _nothing(draft: Draft, inp: _Input) -> _Input:
+def _nothing(draft: Draft, inp: Input) -> Input:
     if inp.value is None:
         raise UnsupportedCanvas("expected a canvas with at least one task, found none; give it a task")
     key = draft.next_key()
     draft.add(PlannedStep(key, NOTHING, after=inp.after, phase=draft.phase))
-    return _Input(after=key, value=key)
+    return Input(after=key, value=key)
 
 
 _COMPILERS = {

@@ -14,7 +14,7 @@ from typing import Any
 from celery import Celery
 
 from coordinator import parts as parts_module
-from coordinator import registry, validation
+from coordinator import registry
 from coordinator.doctor import Finding, findings
 from coordinator.errors import (
     AmbiguousId,
@@ -27,11 +27,10 @@ from coordinator.errors import (
 )
 from coordinator.outbox import FRONTIER
 from coordinator.parts import Parts
-from coordinator.plan import Plan, PlannedStep
+from coordinator.plan import Plan
 from coordinator.registry import Kind
 from coordinator.settings import Settings
 from coordinator.state import parse_step_id
-from coordinator.state.overview import Cursor, Page
 from coordinator.states import Event, JobStatus, State, StepStatus
 from coordinator.submission import Submission
 from coordinator.why import Reason, reasons
@@ -78,25 +77,10 @@ class Coordinator(Submission):
     def kind(self, name: str) -> Kind:
         return registry.kind(name)
 
-    def plan(
-        self, kind: str, params: Mapping[str, Any], *, queue: str | None = None, priority: int | None = None
-    ) -> Plan:
-        """Return what would run, without running it.
-
-        Raises:
-            UnknownKind, InvalidParams, UnsupportedCanvas.
-        """
-        options = {name: v for name, v in (("queue", queue), ("priority", priority)) if v is not None}
-        return validation.validate(registry.kind(kind), params, options).plan
-
     def plan_of(self, job: str) -> tuple[Plan, dict[str, Plan]]:
         """Return the plan of a job, and those of the steps that put a canvas in their place, by key."""
         self._state.state(job)
         return self._state.plan(job), self._state.fragments(job)
-
-    def queue_of(self, step: PlannedStep) -> str:
-        """Return the queue that a step of a plan goes to: its own, its task's, or where routes send it."""
-        return self._parts.dispatcher.queue_of(step)
 
     # -- submit -------------------------------------------------------------
 
@@ -136,21 +120,6 @@ class Coordinator(Submission):
 
     def jobs(self, state: str | None = None, kind: str | None = None, limit: int = 100) -> list[JobStatus]:
         return self._state.jobs(state, kind, limit)
-
-    def page(
-        self,
-        *,
-        state: str | None = None,
-        kind: str | None = None,
-        prefix: str = "",
-        limit: int = 100,
-        cursor: Cursor | None = None,
-        internal: bool = False,
-    ) -> Page:
-        """Return a page of jobs, newest first; ``next`` says where the one after it starts."""
-        return self._state.page(
-            state=state, kind=kind, prefix=prefix, limit=limit, cursor=cursor, internal=internal
-        )
 
     def steps(self, job: str, *, limit: int | None = None) -> list[StepStatus]:
         found = self._state.steps(job)

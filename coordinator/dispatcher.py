@@ -106,6 +106,10 @@ class TaskDispatcher:
         }
         if step.errbacks:
             header["errbacks"] = step.errbacks
+        if base := options.pop(
+            "retries", 0
+        ):  # of the signature: it begins as if it had been retried so often
+            header["retries"] = base
         headers = {**options.pop("headers", {}), HEADER: header}
         names = (*_MESSAGE_OPTIONS, *options.get("stamped_headers", ()))
         message = {
@@ -113,7 +117,7 @@ class TaskDispatcher:
             "args": step.args,
             "kwargs": step.kwargs or {},
             "root_id": job,
-            "retries": retries,
+            "retries": retries + base,
             **{name: options.pop(name) for name in names if name in options},
         }
         for name in DELAYS:  # the outbox waits, in Redis

@@ -19,7 +19,13 @@ class Forgetting:
     counts: Mapping[str, int]  # every join, by how many of its parts stay recorded
 
 
-def forgetting(key: str, plan: Plan, fragments: Mapping[str, Plan], recorded: Collection[str]) -> Forgetting:
+def forgetting(
+    key: str,
+    plan: Plan,
+    fragments: Mapping[str, Plan],
+    recorded: Collection[str],
+    lost: Collection[str] = (),
+) -> Forgetting:
     """Return what goes when the step ``key`` is to run again.
 
     Args:
@@ -27,6 +33,7 @@ def forgetting(key: str, plan: Plan, fragments: Mapping[str, Plan], recorded: Co
         plan: the job's own plan.
         fragments: the plans of expanded steps, by key.
         recorded: the keys in the journal.
+        lost: those among them that another lane's success has put out of their race.
 
     Raises:
         InvalidRequest: the job has no such step.
@@ -37,17 +44,7 @@ def forgetting(key: str, plan: Plan, fragments: Mapping[str, Plan], recorded: Co
     owner = plans.get(prefix_of(key))
     if isinstance(owner, Stream):  # its items are cut anew, from the first on
         key = owner.owner
-    undone, containing, todo = set(), set(), [key]
-    while todo:
-        step = todo.pop()
-        if step in undone:
-            continue
-        undone.add(step)
-        for part in plans[prefix_of(step)].by_key[step].follow:
-            if part[0] in ("up", "win"):  # a race is run again, by the lanes that are not lost
-                containing.add(part[1])
-            elif part[0] == "next":
-                todo += [after.key for after in plans[prefix_of(part[1])].sent_by(part[1])]
+    undone, containing = _undone([key, *_lanes_of_race(key, plans), *_lost_with(key, plans, lost)], plans)
     gone = {
         other for other in recorded if any(other == step or other.startswith(f"{step}/") for step in undone)
     }
@@ -60,6 +57,40 @@ def forgetting(key: str, plan: Plan, fragments: Mapping[str, Plan], recorded: Co
         for join, shape in owner.joins.items()
     }
     return Forgetting(frozenset(set(recorded) - stay), frozenset(expanded), counts)
+
+
+def _undone(todo: list[str], plans: Mapping[str, Plan]) -> tuple[set[str], set[str]]:
+    """Return the steps that come of these, themselves included, and the steps and races that contain them."""
+    undone, containing = set(), set()
+    while todo:
+        step = todo.pop()
+        if step in undone:
+            continue
+        undone.add(step)
+        for part in plans[prefix_of(step)].by_key[step].follow:
+            if part[0] in ("up", "win"):  # the race is decided anew
+                containing.add(part[1])
+            elif part[0] == "next":
+                todo += [after.key for after in plans[prefix_of(part[1])].sent_by(part[1])]
+    return undone, containing
+
+
+def _lanes_of_race(key: str, plans: Mapping[str, Plan]) -> list[str]:
+    """Return the steps of all lanes, where ``key`` is a race: it is run by running them."""
+    prefix = prefix_of(key)
+    lanes = plans[prefix].races.get(key, ())
+    return [f"{prefix}{number}" for first, last in lanes for number in range(first, last + 1)]
+
+
+def _lost_with(key: str, plans: Mapping[str, Plan], lost: Collection[str]) -> list[str]:
+    """Return the lost steps of the lanes that ``key`` is in: its whole lane runs again."""
+    found: set[str] = set()
+    for container in _within(key):
+        prefix = prefix_of(container)
+        for _, _, _, first, last in plans[prefix].lanes_of(plans[prefix].by_key[container]):
+            lane = {f"{prefix}{number}" for number in range(first, last + 1)}
+            found |= {other for other in lost if not lane.isdisjoint(_within(other))}
+    return sorted(found)
 
 
 def _within(key: str) -> list[str]:

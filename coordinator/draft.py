@@ -11,11 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from celery.canvas import Signature
 from kombu.utils.json import dumps
 
 from coordinator.plan import NEVER, PHASE_ERRBACK, Follow, Plan, PlannedStep, Shape, has_leaves, leaves
 
 ERRBACK = "coordinator.errback"
+
+
+@dataclass(frozen=True)
+class Input:
+    """What comes into a signature: a trigger to wait on, a value if any, and what holds for all in it."""
+
+    after: str | None = None
+    value: Shape | None = None  # None: no value comes in
+    static: tuple[Any, ...] = ()  # arguments given to the canvas around it
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)  # they win over a signature's own
+    links: tuple[Signature, ...] = ()
+    errbacks: tuple[str, ...] = ()  # marks of the draft, or keys of another plan's steps
+    lane: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class Reconciler:
         self._instance = ""  # id of the Redis that was seen last
         self._stopped: dict[str, float] = {}  # running steps that should not run, till when (s)
         self._looks: dict[str, tuple[float, float]] = {}  # job -> (next look, monotonic; back-off, s)
+        self._joined: int | None = None  # workers that have started, as last seen
 
     def tick(self) -> None:
         """Do one round."""
@@ -66,6 +67,7 @@ class Reconciler:
         self._instance, came_back_empty = self._state.mark_instance(self._instance)
         if came_back_empty:
             self._parts.notifier.log(CAME_BACK_EMPTY)
+        self._notice_workers()
         if self._is_the_one():
             for shard in self._state.shards:
                 self.fire_timers(shard)
@@ -73,6 +75,14 @@ class Reconciler:
                 self.send_left_entries(shard)
                 self.look_at_quiet_jobs(shard)
             self._alerting.tick()
+
+    def _notice_workers(self) -> None:
+        """Look at all quiet jobs again when a worker has joined: it may have the task that a step awaits."""
+        client, key = self._state.client, self._state.keys.joined
+        joined = int(client.incr(key) if self._joined is None else client.get(key) or 0)
+        if joined != self._joined:
+            self._looks.clear()
+        self._joined = joined
 
     def pause_s(self) -> float:
         """Return how long to wait for the next round: less where a step is about to be ended."""

@@ -15,6 +15,8 @@ from coordinator.errors import SettingsError
 
 BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss")
 STATE_SCHEMES = ("redis", "rediss")
+#: An environment variable, and what makes a field of its text or raises ValueError.
+Variable = tuple[str, Callable[[str], object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +50,39 @@ class Settings:
             SettingsError: naming every variable that can't be used, all at once.
         """
         env = os.environ if env is None else env
-        faults: list[str] = []
-        values: dict[str, object] = {}
-        for name, (variable, read) in _VARIABLES.items():
-            text = env.get(variable, "").strip()
-            if text:
-                try:
-                    values[name] = read(text)
-                except ValueError as error:
-                    faults.append(f"{variable}: {error}, got {_hidden(text)!r}")
+        values, faults = read_variables(env, _VARIABLES)
         faults += _pair_faults(values)
         if faults:
             raise SettingsError("; ".join(faults))
         return cls(**values)  # type: ignore[arg-type]
+
+
+def read_variables(
+    env: Mapping[str, str], variables: Mapping[str, Variable], *, are_secret: bool = False
+) -> tuple[dict[str, object], list[str]]:
+    """Return the values of the variables that are set, by field, and a sentence for each that can't be used.
+
+    Args:
+        env: the environment.
+        variables: by field.
+        are_secret: the sentences say of the text only what the reader's error says.
+    """
+    faults: list[str] = []
+    values: dict[str, object] = {}
+    for name, (variable, read) in variables.items():
+        text = env.get(variable, "").strip()
+        if text:
+            try:
+                values[name] = read(text)
+            except ValueError as error:
+                found = "" if are_secret else f", got {_hidden(text)!r}"
+                faults.append(f"{variable}: {error}{found}")
+    return values, faults
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return what stands between commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def redacted(url: str) -> str:
@@ -118,14 +140,10 @@ def _choice(*words: str) -> Callable[[str], str]:
     return read
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-_VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
+_VARIABLES: dict[str, Variable] = {
     "broker_url": ("BROKER_URL", _url(*BROKER_SCHEMES)),
     "redis_url": ("REDIS_URL", _url(*STATE_SCHEMES)),
-    "jobs": ("COORDINATOR_JOBS", _words),
+    "jobs": ("COORDINATOR_JOBS", words),
     "queue": ("COORDINATOR_QUEUE", str),
     "queue_type": ("COORDINATOR_QUEUE_TYPE", _choice("classic", "quorum")),
     "prefix": ("COORDINATOR_PREFIX", str),

@@ -6,10 +6,11 @@ no option is dropped in silence; a refusal names the path of its signature.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from celery import Task
 from celery.canvas import Signature, group, maybe_signature
 from kombu.utils.json import dumps
 
@@ -26,6 +27,7 @@ KEPT_OPTIONS = frozenset(
         "soft_time_limit",
         "expires",
         "countdown",
+        "retries",
         "headers",
         "shadow",
         "compression",
@@ -66,12 +68,19 @@ def signature_of(canvas: Any, path: str) -> Signature:
     except (KeyError, TypeError, ValueError) as error:
         raise UnsupportedCanvas(f"{path}: expected a Celery signature, got {canvas!r}", path=path) from error
     if not isinstance(sig, Signature):
-        raise UnsupportedCanvas(
-            f"{path}: expected a Celery signature, got {type(canvas).__name__}", path=path
-        )
+        raise UnsupportedCanvas(f"{path}: expected a Celery signature, got {described(canvas)}", path=path)
     if not isinstance(sig.get("task"), str):
         raise UnsupportedCanvas(f"{path}: expected a Celery signature, got {canvas!r:.200}", path=path)
     return sig
+
+
+def described(value: Any) -> str:
+    """Return what somebody gave in place of a signature, with what to write where that is plain."""
+    if isinstance(value, Task):
+        return f"the task {value.name}; write {value.name.rpartition('.')[2]}.s(…)"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__}; make it a group or a chain"
+    return type(value).__name__
 
 
 def options_of(sig: Signature, path: str) -> dict[str, Any]:
@@ -84,12 +93,15 @@ def options_of(sig: Signature, path: str) -> dict[str, Any]:
     options = sig.options or {}
     stamps = set(options.get("stamped_headers") or ())
     for name, value in options.items():
+        is_right, wanted = _CHECKED.get(name, (None, ""))
+        if is_right and value is not None and not is_right(value):
+            raise UnsupportedCanvas(
+                f"{path}: expected the option {name!r} of {sig.task} to be {wanted}, got {value!r}", path=path
+            )
         if name in KEPT_OPTIONS or name in stamps:
             kept[name] = value
         elif name == "eta" and value is not None:
             kept["eta_ms"] = _eta_ms(value, path)
-        elif name == "retries" and not value:
-            continue
         elif name not in IGNORED_OPTIONS and value not in (None, [], {}):
             raise UnsupportedCanvas(
                 f"{path}: a durable job can't keep the option {name!r} of {sig.task}; take it off",
@@ -141,13 +153,40 @@ def refuse_unless_json(value: Any, task: str, path: str) -> None:
         dumps(value)
     except (TypeError, ValueError) as error:
         raise UnsupportedCanvas(
-            f"{path}: the arguments of {task} must be JSON values; {error}", path=path
+            f"{path}: arguments and options of {task} must be JSON values; {error}", path=path
         ) from error
 
 
 def _eta_ms(value: Any, path: str) -> int:
-    if isinstance(value, str):
+    if isinstance(value, str) and _is_time(value):
         value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):
         raise UnsupportedCanvas(f"{path}: expected eta to be a datetime, got {value!r}", path=path)
     return round((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return isinstance(value, datetime) or bool(datetime.fromisoformat(value))
+    except (TypeError, ValueError):
+        return False
+
+
+#: Options that would otherwise be found wrong only by the worker, which drops their message.
+_CHECKED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "countdown": (_is_number, "seconds"),
+    "time_limit": (_is_number, "seconds"),
+    "soft_time_limit": (_is_number, "seconds"),
+    "expires": (lambda value: _is_number(value) or _is_time(value), "seconds or a time"),
+    "priority": (_is_count, "a whole number from 0"),
+    "retries": (_is_count, "a whole number from 0"),
+    "headers": (lambda value: isinstance(value, Mapping), "an object"),
+}

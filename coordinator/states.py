@@ -124,8 +124,9 @@ class JobStatus:
     created_ms: int = 0
     started_ms: int | None = None
     finished_ms: int | None = None
-    steps_done: int = 0
-    steps_total: int = 0  # grows when a step expands
+    steps_done: int = 0  # at most ``steps_total``, and the same once the job has succeeded
+    steps_total: int = 0  # grows when a step expands, shrinks when steps are lost
+    steps_lost: int = 0  # of lanes whose race another lane has won, or which failed; not in ``steps_total``
     flags: tuple[Flag, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] | None = None  # {"step", "task", "type", "message", "traceback"}

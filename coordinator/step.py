@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
 from celery import Task
-from celery.exceptions import MaxRetriesExceededError, Retry, WorkerLostError
+from celery.exceptions import MaxRetriesExceededError, NotRegistered, Retry, WorkerLostError
 from celery.utils.log import get_task_logger
 from celery.utils.time import timezone
 from celery.worker.request import Request
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: How often ``self.cancelled`` asks Redis.
 CANCELLED_ASKED_S = 0.5
+#: How long a map or a batch waits whose task its worker has not registered.
+UNKNOWN_AGAIN_S = 5.0
 
 logger = get_task_logger(__name__)
 
@@ -100,8 +102,11 @@ class Step(Task):
         return Attempt(self, header).execute(args, kwargs)
 
     def body(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task's code."""
-        return self.run(*args, **kwargs)
+        """Run the task's code; a map or batch of a task that this worker lacks waits for one that has it."""
+        try:
+            return self.run(*args, **kwargs)
+        except NotRegistered as error:
+            raise Retry(exc=error, when=UNKNOWN_AGAIN_S) from error
 
     def retry(
         self,

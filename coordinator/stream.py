@@ -21,6 +21,9 @@ from coordinator.plan import PHASE_WORK, Follow, Plan, PlannedStep
 BATCH = "coordinator.batch"
 #: Items of a list, or lines of a file, that are stored or found as one.
 PAGE_ITEMS = 1000
+#: Items in a batch at most, where their number goes by measure; neighbours that one merge combines.
+MOST_IN_BATCH = 10_000
+FAN_IN = 100
 #: Batches in flight, where none is given.
 WINDOW = 100
 #: Without ``combine`` the join is handed all values: more don't fit into one step's memory and Redis answer.

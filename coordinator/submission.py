@@ -15,9 +15,11 @@ from kombu.utils.json import dumps
 from coordinator import registry, tracing, validation
 from coordinator.compiler import compile_canvas
 from coordinator.errors import BrokerUnreachable, InvalidParams, InvalidRequest
+from coordinator.forecast import Forecast, forecast
 from coordinator.parts import Parts
-from coordinator.plan import Plan
+from coordinator.plan import Plan, PlannedStep
 from coordinator.registry import Kind
+from coordinator.serving import Serving, serving
 from coordinator.states import Receipt, State
 
 #: The kind of a job that was launched from a canvas.
@@ -74,6 +76,34 @@ class Submission:
         return self._accept(
             job, kind, state, fields, plan=valid.plan, flags=valid.flags, deadline_s=deadline_s
         )
+
+    def plan(
+        self, kind: str, params: Mapping[str, Any], *, queue: str | None = None, priority: int | None = None
+    ) -> Plan:
+        """Return what would run, without running it.
+
+        Raises:
+            UnknownKind, InvalidParams, UnsupportedCanvas.
+        """
+        options = {name: v for name, v in (("queue", queue), ("priority", priority)) if v is not None}
+        return validation.validate(registry.kind(kind), params, options).plan
+
+    def forecast(self, plan: Plan, fragments: Mapping[str, Plan] | None = None) -> Forecast:
+        """Return how many messages a plan will send to which queues; connects to nothing.
+
+        Args:
+            plan: as ``plan`` or ``plan_of`` return it.
+            fragments: the plans that took the place of steps, where the job runs already.
+        """
+        return forecast(plan, self._parts.dispatcher.queue_of, fragments)
+
+    def serving(self, forecast: Forecast) -> Serving:
+        """Return which live workers can serve the queues of a forecast, or why they could not be asked."""
+        return serving(self._parts, forecast)
+
+    def queue_of(self, step: PlannedStep) -> str:
+        """Return the queue that a step of a plan goes to: its own, its task's, or where routes send it."""
+        return self._parts.dispatcher.queue_of(step)
 
     def launch(
         self,

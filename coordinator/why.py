@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from kombu.exceptions import OperationalError
 
 from coordinator import about
 from coordinator.errors import BatutaError, BrokerUnreachable, JobNotFound, StateUnreachable
+from coordinator.forecast import tasks_of
 from coordinator.parts import Parts
 from coordinator.plan import PHASE_CHECK, Plan, PlannedStep, leaves, prefix_of
 from coordinator.queues import Queue, look
@@ -111,7 +113,7 @@ class _Look:
         yield from self._retrying(by_state[StepState.RETRYING])
         yield from self._unsent()
         if self._status.state != State.PAUSED:
-            yield from self._ready(by_state[StepState.READY])
+            yield from self._ready(by_state[StepState.READY], by_state[StepState.RETRYING])
         yield from self._barriers()
         yield from self._deadline()
 
@@ -148,35 +150,37 @@ class _Look:
             )
             yield Reason("outbox", found, advice)
 
-    def _ready(self, steps: list[StepStatus]) -> Iterator[Reason]:
-        """Say what holds up the steps that were sent and have not begun."""
+    def _ready(self, steps: list[StepStatus], retrying: list[StepStatus]) -> Iterator[Reason]:
+        """Say what holds up the steps that were sent and have not begun, and which tasks nobody knows."""
         timers = self._state.waiting(self._job, [step.key for step in steps])
         if timers:
             yield from self._postponed(timers)
         planned = [found for step in steps if step.key not in timers and (found := self._planned(step.key))]
         phase_checks = self._status.state == State.RECEIVED
         planned = [step for step in planned if (step.phase == PHASE_CHECK) == phase_checks]
-        if not planned:
+        queues = self._by_queue(planned)
+        again = self._by_queue([found for step in retrying if (found := self._planned(step.key))])
+        if not queues and not again:
             return
-        queues: dict[str, list[PlannedStep]] = defaultdict(list)
-        for step in planned:
-            queues[self._parts.dispatcher.queue_of(step)].append(step)
         try:
-            workers = None
             for queue in look(self._parts.app, queues):
-                if queue.consumers is None or not queue.consumers:
-                    workers = workers if workers is not None else self._ask()
-                yield self._queue(queue, len(queues[queue.name]), workers or [])
-            yield from self._unregistered(planned, self._ask() if workers is None else workers)
+                yield self._queue(queue, len(queues[queue.name]))
+            yield from self._unregistered({**again, **queues})
         except (BrokerUnreachable, OperationalError, OSError) as error:
             advice = "start it, or correct BROKER_URL; what is recorded is sent once it is back"
             yield Reason("broker-unreachable", str(error), advice, needs_you=True)
 
-    def _queue(self, queue: Queue, count: int, workers: list[about.WorkerAbout]) -> Reason:
+    def _by_queue(self, steps: Iterable[PlannedStep]) -> dict[str, list[PlannedStep]]:
+        queues: dict[str, list[PlannedStep]] = defaultdict(list)
+        for step in steps:
+            queues[self._parts.dispatcher.queue_of(step)].append(step)
+        return queues
+
+    def _queue(self, queue: Queue, count: int) -> Reason:
         steps = f"{count} step{'s' if count > 1 else ''}"
         consumers = queue.consumers
         if consumers is None:
-            consumers = sum(queue.name in worker.queues for worker in workers)
+            consumers = sum(queue.name in worker.queues for worker in self._workers)
         if not consumers:
             waiting = f"{steps} of this job and {queue.messages} messages wait there"
             found = f"no consumer on queue {queue.name}: {waiting}"
@@ -189,15 +193,23 @@ class _Look:
         found = f"{steps} sent to queue {queue.name}, which is empty: held by a busy worker, or lost"
         return Reason("sent", found, f"wait: what was lost is found and sent again within about {SENT_S} s")
 
-    def _unregistered(self, steps: list[PlannedStep], workers: list[about.WorkerAbout]) -> Iterator[Reason]:
-        """Say which tasks no worker that answered knows."""
-        if not workers:
-            return
-        known = frozenset().union(*(worker.tasks for worker in workers))
-        for task in sorted({step.task for step in steps if not step.task.startswith("celery.")} - known):
-            found = f"no live worker has registered the task {task}"
-            advice = "start workers with the COORDINATOR_JOBS that name its module"
-            yield Reason("unregistered", found, advice, needs_you=True)
+    def _unregistered(self, queues: dict[str, list[PlannedStep]]) -> Iterator[Reason]:
+        """Say which tasks the workers that answered and read a queue don't know: all of them, or some."""
+        for name, steps in queues.items():
+            readers = [worker for worker in self._workers if name in worker.queues]
+            for task in sorted({task for step in steps for task in tasks_of(step)}):
+                lacking = [worker.name for worker in readers if task not in worker.tasks]
+                if lacking and len(lacking) == len(readers):
+                    found = f"no live worker that reads queue {name} has registered the task {task}"
+                    advice = "start workers with the COORDINATOR_JOBS that name its module; the step waits"
+                    yield Reason("unregistered", found, advice, needs_you=True)
+                elif lacking:
+                    found = f"{', '.join(lacking)} reads queue {name} and does not know the task {task}"
+                    advice = (
+                        "bring it to the code of the others, or the task to a queue of its own; a message "
+                        "that it drops is sent again"
+                    )
+                    yield Reason("partly-registered", found, advice)
 
     def _postponed(self, keys: Iterable[str]) -> Iterator[Reason]:
         timers = self._state.keys.named(self._job, "timers")[0]
@@ -234,7 +246,8 @@ class _Look:
 
     # -- where it is looked up -------------------------------------------------
 
-    def _ask(self) -> list[about.WorkerAbout]:
+    @cached_property
+    def _workers(self) -> list[about.WorkerAbout]:
         return about.ask(self._parts.app, self._parts.settings)
 
     def _outbox(self) -> Iterator[tuple[str, float]]:

@@ -191,10 +191,10 @@ def slowly(x: int, pause_s: float) -> int:
 
 
 @app.task
-def after_file(x: int, path: str) -> int:
+def after_file(x: int, path: str, timeout_s: float = 30) -> int:
     """Wait for a file from the third item on."""
     if x >= 3:
-        wait_for_file.run(path)
+        wait_for_file.run(path, timeout_s)
     return x
 
 

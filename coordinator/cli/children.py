@@ -55,13 +55,7 @@ class Child:
     def ask_to_stop(self, grace_s: float) -> None:
         """Ask it to end, with a kill after ``grace_s``; return at once. Idempotent."""
         self._is_wanted = False
-        if self._process is None or self._process.stdin is None or self._process.stdin.closed:
-            return
-        try:
-            self._process.stdin.write(f"{grace_s}".encode())
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended by itself
+        guard.ask_to_stop(self._process, grace_s)
 
     def wait_stopped(self) -> None:
         """Wait until it is gone, with all that it started, and has said its last."""

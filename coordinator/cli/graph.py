@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from coordinator.cli.forecast import forecast_row, show_serving
 from coordinator.cli.kinds import KindCommand
 from coordinator.cli.options import Word, common
 from coordinator.cli.output import show_json
@@ -16,6 +17,7 @@ from coordinator.states import StepState, StepStatus
 
 if TYPE_CHECKING:
     from coordinator.graph import Graph, Node, Tally
+    from coordinator.plan import Plan
 
 #: The picture's own colours, where no page around it has any.
 STYLE = """
@@ -26,9 +28,9 @@ STYLE = """
 .graph-bar-failed { fill: #d1453b } .graph-point text { text-anchor: middle; font-size: 11px }
 .graph-succeeded .graph-box { stroke: #2e9e5b } .graph-running .graph-box { stroke: #2f7fd1; stroke-width: 2 }
 .graph-retrying .graph-box { stroke: #c98a1b } .graph-failed .graph-box { stroke: #d1453b; stroke-width: 2 }
-.graph-waiting .graph-box { stroke-dasharray: 4 3 }
+.graph-waiting .graph-box, .graph-lost .graph-box { stroke-dasharray: 4 3 }
 """
-DONE = {StepState.SUCCEEDED, StepState.EXPANDED, StepState.LOST}
+DONE = {StepState.SUCCEEDED, StepState.EXPANDED}
 
 
 @click.command("graph", cls=KindCommand)
@@ -50,24 +52,34 @@ DONE = {StepState.SUCCEEDED, StepState.EXPANDED, StepState.LOST}
 def graph_command(
     session: Session, what: str, pairs: tuple[str, ...], file: IO[str] | None, form: str
 ) -> None:
-    """Show the plan of a job, or of a kind with parameters: steps, and what follows what.
+    """Show the plan of a job, or of a kind with parameters: steps, what follows what, queues and workers.
 
     Many parallel steps stand as one.
     """
     from coordinator.graph import fold
 
     coordinator = session.coordinator()
-    tally = None
+    tally, has_ended = None, False
+    fragments: dict[str, Plan] = {}
     if what in coordinator.kinds():
-        graph = fold(coordinator.plan(what, params_for(session, what, pairs, file)))
+        plan = coordinator.plan(what, params_for(session, what, pairs, file))
     else:
         job = session.find(what)
-        graph = fold(*coordinator.plan_of(job))
+        plan, fragments = coordinator.plan_of(job)
         tally = tally_of(coordinator.steps(job))
+        has_ended = coordinator.status(job).state.is_terminal
+    graph = fold(plan, fragments)
+    is_told = (form == "text" or session.is_json) and not has_ended
+    forecast = coordinator.forecast(plan, fragments) if is_told else None
+    serving = coordinator.serving(forecast) if forecast else None
     if session.is_json:
-        show_json([_row(node, tally) for node in graph.nodes])
-    else:
-        click.echo(drawn(graph, tally, form))
+        more = forecast_row(forecast, serving) if forecast and serving else {}
+        show_json({"nodes": [_row(node, tally) for node in graph.nodes], **more})
+        return
+    click.echo(drawn(graph, tally, form))
+    if forecast and serving:
+        click.echo()
+        show_serving(session, forecast, serving)
 
 
 def drawn(graph: Graph, tally: Callable[[Node], Tally] | None, form: str) -> str:
@@ -95,6 +107,7 @@ def tally_of(steps: Iterable[StepStatus]) -> Callable[[Node], Tally]:
         return Tally(
             total=1 if node.kind == "race" else len(found),
             done=sum(state in DONE for state in found),
+            lost=0 if node.kind == "race" else found.count(StepState.LOST),
             failed=found.count(StepState.FAILED),
             running=found.count(StepState.RUNNING),
             retrying=found.count(StepState.RETRYING),

@@ -68,7 +68,7 @@ class PlainLines(View):
 
     def draw(self, status: JobStatus) -> None:
         now = clock(int(time.time() * 1000))
-        click.echo(f"{now} {status.id} {status.state} {_steps(status)}", file=self._out)
+        click.echo(f"{now} {status.id} {status.state} {_steps(status)}".rstrip(), file=self._out)
 
 
 class JsonLines(View):
@@ -122,4 +122,5 @@ class LiveLine(View):
 
 
 def _steps(status: JobStatus) -> str:
-    return f"{status.steps_done}/{status.steps_total} steps" if status.steps_total else ""
+    lost = f", {status.steps_lost} lost" if status.steps_lost else ""
+    return f"{status.steps_done}/{status.steps_total} steps{lost}" if status.steps_total else ""

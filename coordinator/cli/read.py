@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
 import click
 
 from coordinator.cli.options import (
@@ -32,7 +35,8 @@ from coordinator.states import Flag, JobStatus, StepStatus
 JOB_COLUMNS = (
     Column("JOB", lambda job: job.id),
     Column("STATE", lambda job: job.state),
-    Column("STEPS", lambda job: f"{job.steps_done}/{job.steps_total}"),
+    Column("VERSION", lambda job: job.version, spare=True),
+    Column("STEPS", lambda job: f"{job.steps_done}/{job.steps_total}" if job.steps_total else ""),
     Column("CREATED", lambda job: age(job.created_ms), spare=True),
     Column("TOOK", lambda job: took(job), spare=True),
 )
@@ -61,8 +65,14 @@ ALERT_COLUMNS = (
 @click.pass_obj
 def list_command(session: Session, state: str | None, kind: str | None, limit: int) -> None:
     """List jobs, newest first."""
-    jobs = session.coordinator().jobs(state=state, kind=kind, limit=limit)
+    coordinator = session.coordinator()
+    jobs = coordinator.jobs(state=state, kind=kind, limit=limit)
     show_rows(session, jobs, JOB_COLUMNS, none=no_jobs(session, state, kind))
+    if not session.is_json:
+        for line in older_versions(
+            jobs, {name: coordinator.kind(name).version for name in coordinator.kinds()}
+        ):
+            click.echo(line, err=True)
 
 
 @click.command("status")
@@ -116,6 +126,17 @@ def alerts_command(session: Session, limit: int) -> None:
     show_rows(session, session.coordinator().alerts(limit=limit), ALERT_COLUMNS, none="no alerts")
 
 
+def older_versions(jobs: Iterable[JobStatus], present: Mapping[str, str]) -> list[str]:
+    """Say which of the jobs that have not ended go on with the plan of another version of their kind."""
+    running = [job for job in jobs if job.version and not job.state.is_terminal]
+    counts = Counter((job.kind, job.version) for job in running if present.get(job.kind, "") != job.version)
+    return [
+        f"{number:,} of {kind} go on as version {version}; "
+        + (f"new ones are {present[kind]}" if kind in present else "the kind is not registered here")
+        for (kind, version), number in sorted(counts.items())
+    ]
+
+
 def no_jobs(session: Session, state: str | None, kind: str | None) -> str:
     """Return that there are none, where that is so, and whether the kind may be mistyped."""
     where = f" in {session.embedded_home}" if session.embedded_home else ""
@@ -136,7 +157,7 @@ def show_status(status: JobStatus, *, with_traceback: bool = False) -> None:
         [
             ("job", status.id),
             ("state", coloured(status.state) + (f": {status.reason}" if status.reason else "")),
-            ("steps", f"{status.steps_done} of {status.steps_total} done"),
+            ("steps", steps_line(status)),
             ("kind", status.kind + (f", version {status.version}" if status.version else "")),
             ("created", moment(status.created_ms)),
             ("started", moment(status.started_ms)),
@@ -149,6 +170,14 @@ def show_status(status: JobStatus, *, with_traceback: bool = False) -> None:
             ("next", next_line(status)),
         ]
     )
+
+
+def steps_line(status: JobStatus) -> str:
+    """Return how many of a job's steps are done, and how many are not needed any more."""
+    if not status.steps_total:
+        return ""
+    lost = f", {status.steps_lost} lost in races" if status.steps_lost else ""
+    return f"{status.steps_done} of {status.steps_total} done{lost}"
 
 
 def next_line(status: JobStatus) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable
 from typing import IO, Any, TypeVar
 
 import click
 
 from coordinator.cli.exits import DETACHED
+from coordinator.cli.forecast import forecast_row, show_serving
 from coordinator.cli.kinds import KindCommand, strange_params, text_params
 from coordinator.cli.options import Duration, common, kind_argument, read_params, timeout_option
 from coordinator.cli.output import Column, show_json, show_rows
@@ -64,7 +64,7 @@ def request_options(command: F) -> F:
 
 @click.command("submit", cls=KindCommand)
 @request_options
-@click.option("--dry-run", is_flag=True, help="Show the steps that would be sent; send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show steps, queues and workers; send nothing.")
 @click.option("--watch", is_flag=True, help="Follow the job until it ends.")
 @timeout_option
 @common
@@ -143,15 +143,16 @@ def show_plan(
     coordinator = session.coordinator()
     wanted = {name: request.get(name) for name in ("queue", "priority")}
     plan = coordinator.plan(kind, params_for(session, kind, pairs, file), **wanted)
+    forecast = coordinator.forecast(plan)
+    serving = coordinator.serving(forecast)
     queues = {step.key: coordinator.queue_of(step) for step in plan.steps if step.after != NEVER}
     rows = [_planned(node.keys, node.task, queues) for node in fold(plan).nodes if node.kind == "step"]
-    count = Counter(queues.values())
     if session.is_json:
-        show_json({"steps": rows, "messages": len(queues), "queues": count})
+        show_json({"steps": rows, **forecast_row(forecast, serving)})
         return
     show_rows(session, rows, PLAN_COLUMNS, none="no steps")
-    where = ", ".join(f"{number:,} to {queue}" for queue, number in sorted(count.items()))
-    click.echo(f"{len(queues):,} messages: {where}; each and replace add theirs when they run", err=True)
+    click.echo()
+    show_serving(session, forecast, serving)
 
 
 def _planned(keys: list[str], task: str, queues: dict[str, str]) -> dict[str, Any]:

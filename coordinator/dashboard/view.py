@@ -42,7 +42,7 @@ def jobs_page(
     facade: Coordinator, state: str | None, kind: str | None, prefix: str, limit: int, cursor: Cursor | None
 ) -> dict[str, Any]:
     """Return a page of rows, how many jobs there are, and where to go on."""
-    page = facade.page(state=state, kind=kind, prefix=prefix, limit=limit, cursor=cursor)
+    page = facade.state_manager.page(state=state, kind=kind, prefix=prefix, limit=limit, cursor=cursor)
     return {
         "jobs": [row(job) for job in page.jobs],
         "next": str(page.next) if page.next else "",
@@ -63,6 +63,7 @@ def row(job: JobStatus) -> dict[str, Any]:
         "finished_ms": job.finished_ms,
         "done": job.steps_done,
         "total": job.steps_total,
+        "lost": job.steps_lost,
         "note": error.get("message") or job.reason,
     }
 
@@ -131,7 +132,8 @@ def _tally(node: Node, stands: Standing, *, has_ended: bool) -> Tally:
     expanded = {key for key, plan in stands.fragments.items() if not isinstance(plan, Stream)}
     return Tally(
         total=1 if node.kind == "race" else len(keys),
-        done=len(keys & (stands.recorded | expanded)),  # expanded: it has done its part
+        done=len(keys & (stands.recorded | (expanded - stands.lost))),  # expanded: it has done its part
+        lost=0 if node.kind == "race" else len(keys & stands.lost),
         failed=len(keys & stands.failed),
         running=len(keys & stands.running),
         retrying=0 if has_ended else len(keys & stands.retrying),

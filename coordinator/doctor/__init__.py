@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from coordinator import tracing
 from coordinator.alerting.rounds import load
-from coordinator.doctor import broker, redis, workers
+from coordinator.doctor import broker, redis, versions, workers
 from coordinator.doctor.finding import ERROR, OK, WARN, Finding
 from coordinator.errors import BatutaError, SettingsError
 from coordinator.parts import Parts
@@ -36,6 +36,7 @@ def findings(parts: Parts) -> list[Finding]:
     has_broker = not _is_away(found, "broker")
     if has_redis:
         found += _guarded("jobs", lambda: redis.jobs(parts))
+        found += _guarded("versions of jobs", lambda: versions.versions(parts))
     if not has_broker:
         found.append(
             Finding("workers", WARN, "not asked: the broker can't be reached", "mend the broker first")

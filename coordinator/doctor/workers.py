@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from coordinator import about, registry
 from coordinator.about import WorkerAbout
+from coordinator.doctor import versions
 from coordinator.doctor.finding import ERROR, OK, WARN, Finding, judged
 from coordinator.doctor.redis import SKEW_S
 from coordinator.parts import Parts
@@ -28,6 +29,7 @@ def check(parts: Parts) -> Iterator[Finding]:
         return
     yield _versions(workers)
     yield from _kinds(workers)
+    yield from versions.tasks(parts, workers)
     yield _clocks(workers, before, after)
     yield from _settings(workers, parts)
 

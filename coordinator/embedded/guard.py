@@ -50,6 +50,17 @@ def guard(command: list[str], wait_over: Callable[[], float | None]) -> int:
         return child.wait()
 
 
+def ask_to_stop(guard: subprocess.Popen[bytes] | None, grace_s: float) -> None:
+    """Ask a guard in the mode ``stdin`` to end its command; return at once. Idempotent."""
+    if guard is None or guard.stdin is None or guard.stdin.closed:
+        return
+    try:
+        guard.stdin.write(f"{grace_s}".encode())
+        guard.stdin.close()
+    except BrokenPipeError:
+        pass  # it has ended by itself
+
+
 def end(child: subprocess.Popen[bytes], grace_s: float) -> None:
     """Ask, wait, insist."""
     child.terminate()

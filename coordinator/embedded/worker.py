@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from coordinator.embedded import guard
 from coordinator.embedded.home import Home
 from coordinator.errors import BrokerUnreachable
 
@@ -44,11 +45,11 @@ class WorkerProcess:
         """Start it and return at once."""
         path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
         env = {**os.environ, "PYTHONPATH": path, **self._env, READY_VARIABLE: str(self._ready)}
-        guard = [sys.executable, "-I", "-S", str(GUARD), "stdin"]
+        watched_by = [sys.executable, "-I", "-S", str(GUARD), "stdin"]
         with self._home.explained(), self._open_log() as log:
             # A session of its own: Ctrl-C in the terminal must not cut a step short.
             self._guard = subprocess.Popen(
-                [*guard, *self._command()],
+                [*watched_by, *self._command()],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -78,13 +79,7 @@ class WorkerProcess:
 
     def ask_to_stop(self, grace_s: float) -> None:
         """Ask for a warm shutdown, and a kill after ``grace_s``; return at once. Idempotent."""
-        if self._guard is None or self._guard.stdin is None or self._guard.stdin.closed:
-            return
-        try:
-            self._guard.stdin.write(f"{grace_s}".encode())
-            self._guard.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended by itself
+        guard.ask_to_stop(self._guard, grace_s)
 
     def wait_stopped(self) -> None:
         """Wait until it is gone, with all that it started; idempotent."""

@@ -25,17 +25,25 @@ class Tally:
 
     total: int
     done: int = 0
+    lost: int = 0  # in a lane of a race that was not the first
     failed: int = 0
     running: int = 0
     retrying: int = 0
     waiting: str = "waiting"  # the word for a step that has not begun
 
     @property
+    def wanted(self) -> int:
+        """How many of them are to be done."""
+        return self.total - self.lost
+
+    @property
     def state(self) -> str:
         """The one word for all of them: what most wants to be seen."""
         if self.failed:
             return "failed"
-        if self.done >= self.total:
+        if self.lost and not self.wanted:
+            return "lost"
+        if self.done >= self.wanted:
             return "succeeded"
         if self.running:
             return "running"
@@ -92,8 +100,8 @@ def _step(node: Node, place: Place, tally: Tally) -> str:
 
 def _bar(place: Place, tally: Tally) -> str:
     width = place.width - 2 * BAR_INSET
-    done = width * tally.done / tally.total if tally.total else 0.0
-    failed = width * tally.failed / tally.total if tally.total else 0.0
+    done = width * tally.done / tally.wanted if tally.wanted else 0.0
+    failed = width * tally.failed / tally.wanted if tally.wanted else 0.0
     y = place.height - 11
     return (
         f'<rect class="graph-bar" x="{BAR_INSET}" y="{y}" width="{width:.1f}" height="5" rx="2.5"/>'
@@ -114,12 +122,12 @@ def _point(node: Node, place: Place, tally: Tally) -> str:
 
 
 def _words(tally: Tally) -> str:
-    words = f"{tally.done:,} / {tally.total:,}"
+    words = f"{tally.done:,} / {tally.wanted:,}"
     if tally.failed:
         return f"{words}, {tally.failed:,} failed"
     if tally.running:
         return f"{words}, {tally.running:,} running"
-    return words
+    return f"{words}, {tally.lost:,} lost" if tally.lost else words
 
 
 def _short(label: str) -> str:

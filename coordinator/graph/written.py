@@ -17,6 +17,7 @@ MERMAID_CLASSES = {
     "running": "stroke:#2f7fd1,stroke-width:2px",
     "retrying": "stroke:#c98a1b,stroke-width:2px",
     "failed": "stroke:#d1453b,stroke-width:2px",
+    "lost": "stroke-dasharray:4 3",
 }
 
 
@@ -74,5 +75,6 @@ def _words(node: Node, tally: Callable[[Node], Tally]) -> str:
     found = tally(node)
     if node.count == 1:
         return found.state
-    failed = f", {found.failed:,} failed" if found.failed else ""
-    return f"{found.done:,} of {found.total:,} done{failed}"
+    parts = [("failed", found.failed), ("lost", found.lost)]
+    more = "".join(f", {number:,} {word}" for word, number in parts if number)
+    return f"{found.done:,} of {found.wanted:,} done{more}"

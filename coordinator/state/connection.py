@@ -21,8 +21,8 @@ from coordinator.state.keys import counts_beside
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 10.0
-#: Put before every script, and before those that say "stream.".
-PRELUDES = ("prelude.lua", "stream.lua")
+#: Put before every script, and before those that say "stream." or "lanes.".
+PRELUDES = ("prelude.lua", "stream.lua", "lanes.lua")
 
 
 class Scripts:
@@ -100,10 +100,8 @@ def connect(url: str) -> redis.Redis:
 
 
 def _whole(text: str, preludes: dict[str, str]) -> str:
-    return (
-        "".join(prelude for name, prelude in preludes.items() if name == "prelude.lua" or "stream." in text)
-        + text
-    )
+    wanted = [name for name in preludes if name == "prelude.lua" or name.removesuffix("lua") in text]
+    return "".join([*(preludes[name] for name in wanted), text])
 
 
 def _text(answer: Any) -> Any:

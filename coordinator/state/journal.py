@@ -139,11 +139,12 @@ class Journal(Streamed):
         """Return the keys of the steps that are recorded."""
         return {key.decode() for key in self.client.hkeys(self._key(job, "r"))}
 
-    def recorded_attempts(self, job: str) -> dict[str, int | None]:
-        """Return the attempt that recorded each recorded step, by key; None where its lane failed."""
+    def recorded_attempts(self, job: str) -> dict[str, int | str]:
+        """Return the attempt that recorded each step, by key, or the mark of one that is out of its race."""
         records = self.client.hgetall(self._key(job, "r"))
+        marks: dict[bytes, int | str] = {mark.encode(): mark for mark in (LOST, OUT)}
         return {
-            key.decode(): loads(text)[1] if text[:1] == b"[" else None if text == OUT.encode() else 0
+            key.decode(): loads(text)[1] if text[:1] == b"[" else marks.get(text, 0)
             for key, text in records.items()
         }
 

@@ -16,6 +16,7 @@ from kombu.utils.json import dumps
 from coordinator.downstream import forgetting
 from coordinator.errors import IllegalTransition, JobNotFound
 from coordinator.plan import Plan
+from coordinator.state.journal import LOST, OUT
 from coordinator.state.standstills import Standstills
 from coordinator.state.steps import flags_json
 from coordinator.state.streams import Streams
@@ -87,8 +88,13 @@ class StateManager(Standstills, Streams):
             self.state(job)
             attempts = self.recorded_attempts(job)
             plan, fragments = self.plan(job), self.fragments(job)
-            recorded = {step: number for step, number in attempts.items() if number is not None}
-            goes = forgetting(key, plan, fragments, recorded)
+            recorded = {
+                step: number if isinstance(number, int) else 0
+                for step, number in attempts.items()
+                if number != OUT  # those race again by themselves
+            }
+            lost = {step for step, number in attempts.items() if number == LOST}
+            goes = forgetting(key, plan, fragments, recorded, lost)
             document = {
                 "records": {step: recorded[step] for step in goes.records},
                 "fragments": sorted(goes.fragments),

@@ -26,7 +26,19 @@ INDEX_AT_ONCE = 500
 #: Jobs whose state and kind are read at once, and in all for one page.
 LOOKED_AT_ONCE = 500
 LOOKED_AT_MOST = 10_000
-LISTED = ("kind", "state", "version", "created", "started", "finished", "total", "done", "error", "reason")
+LISTED = (
+    "kind",
+    "state",
+    "version",
+    "created",
+    "started",
+    "finished",
+    "total",
+    "done",
+    "lost",
+    "error",
+    "reason",
+)
 ACTIVE = frozenset({State.RECEIVED, State.PROCESSING, State.PAUSED})
 
 #: Kinds of jobs that Batuta itself runs start so.
@@ -189,11 +201,12 @@ def status_of(
     flags: Iterable[Flag] = (),
     params: dict[str, Any] | None = None,
 ) -> JobStatus:
-    """Return a job's status from the fields of its hash ``m``."""
+    """Return a job's status from the fields of its hash ``m`` and the number of its records."""
 
     def number(name: str) -> int | None:
         return int(float(fields[name])) if fields.get(name) else None
 
+    lost = number("lost") or 0
     return JobStatus(
         id=job,
         kind=fields["kind"],
@@ -202,8 +215,9 @@ def status_of(
         created_ms=number("created") or 0,
         started_ms=number("started"),
         finished_ms=number("finished"),
-        steps_done=done + (number("done") or 0),
-        steps_total=number("total") or 0,
+        steps_done=done + (number("done") or 0) - lost,
+        steps_total=(number("total") or 0) - lost,
+        steps_lost=lost,
         flags=tuple(flags),
         params=params or {},
         error=loads(fields["error"]) if fields.get("error") else None,

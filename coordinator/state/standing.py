@@ -39,7 +39,8 @@ class Standing:
 
     plan: Plan | None  # None for a job that was rejected at once, or whose plan is gone
     fragments: Mapping[str, Plan]
-    recorded: frozenset[str]
+    recorded: frozenset[str]  # without the lost ones
+    lost: frozenset[str]
     failed: frozenset[str]
     running: frozenset[str]
     retrying: frozenset[str]
@@ -57,35 +58,44 @@ def standing(state: StateManager, job: str) -> Standing:
     pipe.hkeys(errors)
     pipe.hlen(fragments)
     has_plan, recorded, begun, failed, expanded = pipe.execute()
-    keys = {key.decode() for key in failed} - {key.decode() for key in recorded}
+    lost, ran = _recorded(state, records)
+    known = {key.decode() for key in recorded} - lost
+    keys = {key.decode() for key in failed} - known
     open_steps = {key.decode(): loads(text) for key, text in begun.items()}
     live = {key for key, entry in open_steps.items() if entry[5]}
     retried = {key for key, entry in open_steps.items() if entry[2] and not entry[5]} - keys
     return Standing(
         plan=state.plan(job) if has_plan else None,
         fragments=state.fragments(job) if expanded else {},
-        recorded=frozenset(key.decode() for key in recorded),
+        recorded=frozenset(known),
+        lost=frozenset(lost - keys),
         failed=frozenset(keys),
         running=frozenset(live),
         retrying=frozenset(retried),
-        ran=[*_recorded(state, records), *_open(open_steps, keys)],
+        ran=[*ran, *_open(open_steps, keys)],
         errors=_errors(state, errors, sorted(keys)[:MOST_ERRORS]),
     )
 
 
-def _recorded(state: StateManager, records: str) -> list[Ran]:
+def _recorded(state: StateManager, records: str) -> tuple[set[str], list[Ran]]:
+    """Return the keys of the lost steps, and the attempts of those that are recorded."""
+    lost: set[str] = set()
     found: list[Ran] = []
     names: dict[str, str] = {}
     cursor = "0"
     while len(found) < MOST_ATTEMPTS:
         cursor, lines = state._run("attempts", [records], [cursor, ATTEMPTS_AT_ONCE])
         for line in lines.splitlines():
-            key, attempt, started, runtime, worker = line.split("\t")
+            key, *rest = line.split("\t")
+            if not rest:
+                lost.add(key)
+                continue
+            attempt, started, runtime, worker = rest
             name = names.get(worker) or names.setdefault(worker, loads(worker))
             found.append(Ran(key, int(attempt), int(started), int(started) + int(runtime), name, "succeeded"))
         if cursor == "0":
             break
-    return found
+    return lost, found
 
 
 def _open(steps: Mapping[str, list[Any]], failed: set[str]) -> list[Ran]:

@@ -98,7 +98,7 @@ class Steps(Views):
         return str(
             self._run(
                 "expand",
-                self.keys.named(job, "m r a g leases outbox active"),
+                self.keys.named(job, "m r a g leases outbox active b"),
                 [job, key, attempt, plan.dumps(), plan.size, plan.root_trigger],
             )[0]
         )

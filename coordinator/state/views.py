@@ -7,6 +7,7 @@ What a worker reads lives in ``journal.py``, pages of jobs in ``overview.py``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from kombu.utils.json import loads
@@ -77,18 +78,27 @@ class Views(Overview):
         return fields
 
     def _steps_of(
-        self, job: str, plan: Plan, fragments: dict[str, Plan], hashes: dict[str, dict[str, str]]
+        self,
+        job: str,
+        plan: Plan,
+        fragments: dict[str, Plan],
+        hashes: dict[str, dict[str, str]],
+        *,
+        is_lost: bool = False,
     ) -> Iterator[StepStatus]:
         ready = {
             trigger: plan.is_ready(trigger, hashes["r"]) for trigger in {step.after for step in plan.steps}
         }
         for step in plan.steps:
-            yield self._step_status(
+            status = self._step_status(
                 job, step, hashes, is_ready=ready[step.after], is_expanded=step.key in fragments
             )
+            # A batch has no mark of its own: it is lost with its stream.
+            yield replace(status, state=StepState.LOST) if is_lost and not status.error else status
             if step.key in fragments:
                 fragment = fragments[step.key]
-                yield from self._steps_of(job, fragment, fragments, hashes)
+                is_over = isinstance(fragment, Stream) and status.state == StepState.LOST
+                yield from self._steps_of(job, fragment, fragments, hashes, is_lost=is_over)
                 if isinstance(fragment, Stream):
                     yield from self._failed_items(job, fragment)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from coordinator.errors import SettingsError
+from coordinator.settings import Variable, read_variables, words
 from coordinator.web.tokens import Token, read_tokens
 
 TOKENS, OPEN = "COORDINATOR_API_TOKENS", "COORDINATOR_API_OPEN"
@@ -35,15 +36,7 @@ class WebSettings:
             SettingsError: naming every variable that can't be used, or that nobody could be let in.
         """
         env = os.environ if env is None else env
-        faults: list[str] = []
-        values: dict[str, object] = {}
-        for name, (variable, read) in _VARIABLES.items():
-            text = env.get(variable, "").strip()
-            if text:
-                try:
-                    values[name] = read(text)
-                except ValueError as error:
-                    faults.append(f"{variable}: {error}")
+        values, faults = read_variables(env, _VARIABLES, are_secret=True)
         if not faults and not values.get("tokens") and not values.get("is_open"):
             faults.append(
                 f"{TOKENS}: expected name:scopes:sha256 for each that may use the API, found none; "
@@ -69,15 +62,11 @@ def _number(least: int) -> Callable[[str], int]:
     return read
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-_VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
+_VARIABLES: dict[str, Variable] = {
     "tokens": (TOKENS, read_tokens),
     "is_open": (OPEN, _switch),
     "body_limit_bytes": ("COORDINATOR_API_BODY_LIMIT_BYTES", _number(1024)),
     "rate_per_minute": ("COORDINATOR_API_RATE", _number(0)),
-    "queues": ("COORDINATOR_API_QUEUES", _words),
+    "queues": ("COORDINATOR_API_QUEUES", words),
     "most_waiting": ("COORDINATOR_API_WAITING", _number(1)),
 }

@@ -12,13 +12,13 @@ import pytest
 from celery import chain, chord
 from werkzeug.serving import make_server
 
-from coordinator import Coordinator, Settings
-from coordinator.app import make_app
+from coordinator import Coordinator
 from coordinator.states import State
 from coordinator.web import WebSettings, create_app
 from coordinator.web.tokens import new_token
 from tests.acceptance.browser import Browser, browser, chromium
 from tests.conftest import LOGS, Services, make_services
+from tests.facade import opened
 from tests.flows import add, fail, mark, total
 from tests.servers import Redis, Worker
 from tests.servers.flower import Flower
@@ -38,10 +38,8 @@ def place(redis_server: Redis) -> Services:
 
 @pytest.fixture
 def coordinator(place: Services) -> Iterator[Coordinator]:
-    app = make_app(Settings.from_env(place.env))
-    yield Coordinator.from_settings(app.parts.settings, app)
-    app.parts.dispatcher.close()
-    app.close()
+    with opened(place.env) as facade:
+        yield facade
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator import Coordinator, Settings
-from coordinator.app import make_app
+from coordinator import Coordinator
 from tests.conftest import Services
+from tests.facade import opened
 from tests.faults.ledger import HEADS, Case, Tried, summary
 
 SEED = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
@@ -44,11 +44,8 @@ def services(services: Services) -> Services:
 def coordinator(services: Services) -> Iterator[Coordinator]:
     """A façade in this process, on its own Celery app; crash points are never installed here."""
     env = {**services.env, "COORDINATOR_JOBS": "tests.flows"}
-    app = make_app(Settings.from_env(env))
-    yield Coordinator.from_settings(app.parts.settings, app)
-    app.parts.state.client.close()
-    app.parts.dispatcher.close()
-    app.close()
+    with opened(env) as facade:
+        yield facade
 
 
 @pytest.fixture

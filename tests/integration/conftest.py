@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from coordinator import Coordinator, Settings
-from coordinator.app import make_app
+from coordinator import Coordinator
 from tests.conftest import Services
+from tests.facade import opened
+from tests.servers import Redis
 
 
 @pytest.fixture
@@ -20,8 +24,23 @@ def services(services: Services) -> Services:
 @pytest.fixture
 def coordinator(services: Services) -> Iterator[Coordinator]:
     """A façade in this process, on its own Celery app."""
-    app = make_app(Settings.from_env(services.env))
-    yield Coordinator.from_settings(app.parts.settings, app)
-    app.parts.state.client.close()
-    app.parts.dispatcher.close()
-    app.close()
+    with opened(services.env) as facade:
+        yield facade
+
+
+@pytest.fixture
+def elsewhere(coordinator: Coordinator) -> Iterator[Callable[..., Coordinator]]:
+    """Make façades with other settings."""
+    with ExitStack() as stack:
+        yield lambda **changed: stack.enter_context(
+            opened(dataclasses.replace(coordinator.settings, **changed))
+        )
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Redis]:
+    """A Redis that the test may break for good."""
+    server = Redis(tmp_path / "own")
+    server.start()
+    yield server
+    server.stop()

@@ -9,8 +9,9 @@ from typing import Any
 
 from celery import chain, chord, group
 
+from coordinator import each, race
 from coordinator.app import app
-from tests.flows import add, double, fail, total
+from tests.flows import add, count_to, double, fail, total, wait_for_file
 
 
 @app.task(bind=True)
@@ -75,3 +76,40 @@ def replaced_by_failure(self: Any, _value: int) -> Any:
 def note(path: str, text: str) -> None:
     with Path(path).open("a") as file:
         file.write(f"{text}\n")
+
+
+@app.task(bind=True)
+def grown_lane(self: Any, path: str, timeout_s: float = 30) -> Any:
+    """Put a canvas in its place of which one part waits for a file: four steps."""
+    return self.replace(chord([add.s(1, 1), add.s(2, 2), waits.s(path, timeout_s)], total.s()))
+
+
+@app.task
+def waits(path: str, timeout_s: float) -> int:
+    wait_for_file.run(path, timeout_s)
+    return 0
+
+
+@app.task
+def triple(x: int) -> int:
+    return 3 * x
+
+
+@app.task
+def as_list(values: list[Any]) -> list[Any]:
+    return values
+
+
+@app.task(bind=True)
+def replaced_to(self: Any, value: int, how: str) -> Any:
+    """Put a canvas in its place that has words which Celery lacks, callbacks, or nothing in it."""
+    canvases = {
+        "race": lambda: race(double.s(value), fail.si("a lane")),
+        "each": lambda: each(double.s(), join=total.s(), over=range(value)),
+        "batched": lambda: chain(count_to.s(value), each(double.s(), batch=2, combine=total.s())),
+        "linked": lambda: double.s(value).set(link=double.s()),
+        "immutable": lambda: add.si(1, 1),
+        "dict": lambda: dict(double.s(value)),
+        "empty": lambda: group(),
+    }
+    return self.replace(canvases[how]())

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from coordinator import Coordinator, registry
-from coordinator.app import make_app
+from coordinator import registry
 from tests.flows import add
-from tests.servers import Redis
 from tests.waiting import wait_until
 
 ANSWERED_S = 5
@@ -20,34 +15,6 @@ ANSWERED_S = 5
 
 def finding(coordinator, name: str):
     return next(finding for finding in coordinator.findings() if finding.name == name)
-
-
-@contextmanager
-def other_coordinator(coordinator, **changed) -> Iterator[Coordinator]:
-    """A façade with other settings, on an app of its own."""
-    settings = dataclasses.replace(coordinator.settings, **changed)
-    app = make_app(settings)
-    other = Coordinator(app.parts)
-    yield other
-    app.parts.dispatcher.close()
-    other.state_manager.client.close()
-    app.close()
-
-
-@pytest.fixture
-def elsewhere(coordinator) -> Iterator[Callable[..., Coordinator]]:
-    """Make façades with other settings."""
-    with ExitStack() as stack:
-        yield lambda **changed: stack.enter_context(other_coordinator(coordinator, **changed))
-
-
-@pytest.fixture
-def own_redis(tmp_path) -> Iterator[Redis]:
-    """A Redis that the test may break for good."""
-    server = Redis(tmp_path / "own")
-    server.start()
-    yield server
-    server.stop()
 
 
 def test_doctor_finds_nothing_wrong_when_all_is_well(coordinator, start_worker, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from celery import chain, group
@@ -11,8 +10,6 @@ from celery import chain, group
 from coordinator.errors import JobFailed, JobNotFound
 from coordinator.states import StepState
 from tests.flows import add, double, fail, flaky, total, wait_for_file
-from tests.integration.test_doctor import other_coordinator
-from tests.servers import Redis
 from tests.waiting import wait_until
 
 
@@ -139,19 +136,10 @@ def test_why_says_what_was_left_in_the_outbox_when_the_broker_went(coordinator, 
         rabbitmq.start()
 
 
-@pytest.fixture
-def own_redis(tmp_path) -> Iterator[Redis]:
-    """A Redis that the test may kill."""
-    server = Redis(tmp_path / "own")
-    server.start()
-    yield server
-    server.stop()
-
-
-def test_why_says_that_redis_is_away(services, own_redis, coordinator):
+def test_why_says_that_redis_is_away(own_redis, elsewhere):
     """Nothing else can be known then."""
-    with other_coordinator(coordinator, redis_url=own_redis.url(1)) as other:
-        job = other.launch(add.s(1, 1))
-        own_redis.kill()
-        (reason,) = other.why(job)
+    other = elsewhere(redis_url=own_redis.url(1))
+    job = other.launch(add.s(1, 1))
+    own_redis.kill()
+    (reason,) = other.why(job)
     assert reason.code == "redis-unreachable" and reason.needs_you

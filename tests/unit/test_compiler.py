@@ -133,6 +133,38 @@ def test_canvas_is_refused_with_its_path_when_a_plan_cannot_keep_it():
         each("not a signature")
 
 
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (
+            lambda: chain(a.s(), b.s().set(countdown="soon")),
+            r"canvas\.chain\[1\].*'countdown'.*seconds, got 'soon'",
+        ),
+        (lambda: group(a.s(), b.s().set(time_limit="x")), r"canvas\.group\[1\].*'time_limit'"),
+        (lambda: a.s().set(expires="some day"), r"canvas: .*'expires'.*seconds or a time"),
+        (lambda: a.s().set(eta="some day"), "eta to be a datetime"),
+        (lambda: a.s().set(priority="high"), "'priority'.*a whole number"),
+        (lambda: [a.s()], "got a list; make it a group or a chain"),
+        (lambda: each(b.s()), "nothing before it; give it over="),
+        (
+            lambda: chain(a.s(), each(chain(b.s(), a.s().set(foo=1)))),
+            r"canvas\.chain\[1\]\.each\.chain\[1\].*'foo'",
+        ),
+    ],
+)
+def test_canvas_is_refused_at_submit_when_only_its_worker_would_find_it_wrong(build, words):
+    """A message that a worker drops would leave a job that waits for ever."""
+    with pytest.raises(UnsupportedCanvas, match=words):
+        compile_canvas(build())
+
+
+def test_task_in_the_place_of_a_signature_is_refused_with_what_to_write():
+    """The slip that everybody makes once."""
+    for give in (compile_canvas, each, race):
+        with pytest.raises(UnsupportedCanvas, match=r"the task plans\.a; write a\.s\(…\)"):
+            give(a)
+
+
 def test_work_waits_for_the_gate_and_takes_nothing_when_phases_are_compiled():
     """Checks run first; the work's first step follows the gate but is not handed its value."""
     plan = compile_phases([(chord([a.s(1), a.s(2)], b.s()), PHASE_CHECK), (chain(a.s(3), b.s()), PHASE_WORK)])

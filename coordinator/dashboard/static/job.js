@@ -93,6 +93,7 @@
         if (of.reason) { state.push(Batuta.element("span", "job-reason", of.reason)); }
         at("job-state").replaceChildren(...state);
         const words = [Batuta.count(of.done) + " of " + Batuta.count(of.total) + " steps"];
+        if (of.lost) { words.push(Batuta.count(of.lost) + " lost"); }
         if (of.running) { words.push(Batuta.count(of.running) + " running"); }
         if (of.retrying) { words.push(Batuta.count(of.retrying) + " waiting to be retried"); }
         progress(of, words.join(", "));

@@ -35,8 +35,9 @@ if state ~= 'received' and state ~= 'processing' and state ~= 'paused' then retu
 for _, lane in ipairs(cjson.decode(ARGV[10])) do
   local field = 'race:' .. lane[1]
   if redis.call('HSETNX', KEYS[9], field .. ':' .. lane[3], cjson.encode({lane[4], lane[5]})) == 1 then
-    local keys = {records = KEYS[2], attempts = KEYS[3], leases = KEYS[10], timers = KEYS[12]}
-    lose(keys, job, lane[1], lane[4], lane[5], '-')
+    local keys = {meta = KEYS[1], records = KEYS[2], attempts = KEYS[3], barriers = KEYS[9], streams = KEYS[15],
+      leases = KEYS[10], timers = KEYS[12]}
+    lanes.lose(keys, job, lane[1], lane[4], lane[5], '-')
     redis.call('HINCRBY', KEYS[9], field, 1)
     note(KEYS[5], 'out', lane[1], 'lane ' .. lane[3] .. ' of ' .. lane[2] .. ' failed')
   end
@@ -48,6 +49,7 @@ end
 local errbacks = cjson.decode(ARGV[11])
 if #errbacks > 0 then
   redis.call('HSET', KEYS[1], 'errbacks', ARGV[11])
+  redis.call('HINCRBY', KEYS[1], 'total', #errbacks)
   for _, trigger in ipairs(errbacks) do redis.call('ZADD', KEYS[14], now_ms(), job .. '|' .. trigger) end
 end
 redis.call('HSET', KEYS[1], 'error', ARGV[5])

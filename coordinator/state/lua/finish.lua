@@ -71,9 +71,10 @@ for _, part in ipairs(cjson.decode(ARGV[5])) do
   elseif what == 'win' then
     local race = part[2]
     if redis.call('HEXISTS', KEYS[2], race) == 1 then break end
-    local keys = {records = KEYS[2], attempts = KEYS[3], leases = KEYS[10], timers = KEYS[13]}
-    lose(keys, job, race, part[5], part[3] - 1, '!')
-    lose(keys, job, race, part[4], part[6] - 1, '!')
+    local keys = {meta = KEYS[1], records = KEYS[2], attempts = KEYS[3], barriers = KEYS[4], streams = KEYS[14],
+      leases = KEYS[10], timers = KEYS[13]}
+    lanes.lose(keys, job, race, part[5], part[3] - 1, '!')
+    lanes.lose(keys, job, race, part[4], part[6] - 1, '!')
     redis.call('HSET', KEYS[2], race, '>' .. part[7])
     note(KEYS[5], 'won', race, 'by the lane that ended with step ' .. step)
   elseif what == 'up' then

@@ -11,13 +11,18 @@ if not state then return {'gone'} end
 if state ~= 'failed' and state ~= 'cancelled' then return {'illegal', state} end
 if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[3]) then return {'changed'} end
 local goes = cjson.decode(ARGV[4])
+local keys = {meta = KEYS[1], records = KEYS[3], barriers = KEYS[6], streams = KEYS[12]}
 for step, attempt in pairs(goes['records']) do
+  lanes.regain(keys, step)
   redis.call('HDEL', KEYS[3], step)
+  local a = read_attempt(KEYS[5], step)
+  if a then attempt = math.max(attempt, a.attempt) end
   write_attempt(KEYS[5], step, {attempt = attempt, crashes = 0, retries = 0, token = '', started = 0, live = 0})
 end
-reopen(KEYS[1], KEYS[3], KEYS[6])
+lanes.reopen(keys)
 for _, step in ipairs(goes['fragments']) do
   redis.call('HDEL', KEYS[4], step)
+  redis.call('HDEL', KEYS[6], 'size:' .. step)
   stream.forget({m = KEYS[1], s = KEYS[12], v = KEYS[13], a = KEYS[5]}, step)
 end
 for join, count in pairs(goes['counts']) do redis.call('HSET', KEYS[6], join, count) end

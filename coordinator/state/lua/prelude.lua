@@ -72,50 +72,6 @@ local function is_lost(records_key, step)
   return false
 end
 
--- Mark the steps of a lane that are not recorded: none of them runs from now on. A step that runs loses its lease.
-local function lose(keys, job, race, first, last, mark)
-  local prefix = string.match(race, '^(.*/)') or ''
-  for number = first, last do
-    local step = prefix .. number
-    local length = redis.call('HSTRLEN', keys.records, step)
-    if length == 0 or (length == 1 and redis.call('HGET', keys.records, step) == '-') then
-      redis.call('HSET', keys.records, step, mark)
-      local a = read_attempt(keys.attempts, step)
-      if a then
-        a.live = 0
-        write_attempt(keys.attempts, step, a)
-      end
-      redis.call('ZREM', keys.leases, job .. '|' .. step)
-      redis.call('ZREM', keys.timers, job .. '|' .. step)
-    end
-  end
-end
-
--- A failed job goes on: lanes that failed race again, and error callbacks may be called again.
-local function reopen(meta_key, records_key, barriers_key)
-  for _, field in ipairs(redis.call('HKEYS', barriers_key)) do
-    local race = string.match(field, '^race:([%d/]+):%d+$')
-    if race then
-      local prefix = string.match(race, '^(.*/)') or ''
-      local lane = cjson.decode(redis.call('HGET', barriers_key, field))
-      for number = lane[1], lane[2] do
-        local step = prefix .. number
-        if redis.call('HSTRLEN', records_key, step) == 1 and redis.call('HGET', records_key, step) == '-' then
-          redis.call('HDEL', records_key, step)
-        end
-      end
-    end
-    if string.sub(field, 1, 5) == 'race:' then redis.call('HDEL', barriers_key, field) end
-  end
-  local errbacks = redis.call('HGET', meta_key, 'errbacks')
-  if errbacks then
-    for _, trigger in ipairs(cjson.decode(errbacks)) do
-      redis.call('HDEL', records_key, string.sub(trigger, 2))
-    end
-    redis.call('HDEL', meta_key, 'errbacks')
-  end
-end
-
 -- End a job: state, time, index, life of its keys, and the word to whoever waits.
 local function end_job(meta_key, active_key, job, state, now, retention_s, channel, job_keys)
   local was = redis.call('HMGET', meta_key, 'state', 'kind', 'created')

@@ -1,6 +1,6 @@
 -- Let a paused job go on ('resume'), or a failed or cancelled one ('retry', which keeps what is recorded).
 -- KEYS: 1 m (hash), 2 e (stream), 3 active (zset), 4 outbox (zset), 5 x (hash), 6 a (hash),
---       and with 'retry' 7 p, 8 r (hash), 9 g, 10 f, 11 b (hash), 12 s, 13 v
+--       and with 'retry' 7 p, 8 r (hash), 9 g, 10 f, 11 b (hash), 12 s (hash), 13 v
 -- ARGV: 1 job, 2 'resume' or 'retry'
 -- Returns: {'processing' | 'received'} | {'illegal', state} | {'gone'}
 -- Invariant: the frontier is in the outbox ("*") until it was sent.
@@ -29,7 +29,7 @@ if ARGV[2] == 'retry' then
     write_attempt(KEYS[6], step, a)
   end
   redis.call('DEL', KEYS[5])
-  reopen(KEYS[1], KEYS[8], KEYS[11])
+  lanes.reopen({meta = KEYS[1], records = KEYS[8], barriers = KEYS[11], streams = KEYS[12]})
   for _, key in ipairs(KEYS) do
     if key ~= KEYS[3] and key ~= KEYS[4] then redis.call('PERSIST', key) end
   end

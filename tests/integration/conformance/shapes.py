@@ -71,6 +71,7 @@ GUIDE = [
     ("signatures", "set options", lambda: delivery.s().set(priority=3, time_limit=30, soft_time_limit=20)),
     ("signatures", "headers", lambda: delivery.s().set(headers={"colour": "red"})),
     ("signatures", "expires", lambda: delivery.s().set(expires=300)),
+    ("signatures", "retries", lambda: delivery.s().set(retries=2)),
     ("signatures", "queue", lambda: delivery.s().set(queue=side[0])),
     ("signatures", "stamped", lambda: _stamped(add.s(1, 2))),
     ("immutability", "si", lambda: chain(add.s(2, 2), add.si(4, 4))),

@@ -66,6 +66,7 @@ def delivery(self: Any, *_: Any) -> dict[str, Any]:
         "hard_limit": limits[0],
         "soft_limit": limits[1],
         "expires": request.expires is not None,
+        "retries": request.retries,
         "header": (request.headers or {}).get("colour") or request.get("colour"),
         "type": properties.get("content_type"),
     }

@@ -16,6 +16,8 @@ from coordinator import errors
 from coordinator.cli import connection
 from coordinator.cli.program import main
 from coordinator.compiler import compile_canvas
+from coordinator.forecast import forecast
+from coordinator.serving import Served, Serving
 from coordinator.states import Event, Flag, JobStatus, Receipt, State, StepState, StepStatus
 
 JOB = "orders-abc123def456"
@@ -43,6 +45,7 @@ class FakeCoordinator:
     told: list[Event] = field(default_factory=list)
     checks: list[Any] = field(default_factory=list)
     ran: list[StepStatus] = field(default_factory=list)
+    broker_fault: str = ""
 
     def kinds(self) -> list[str]:
         return ["orders"]
@@ -96,6 +99,19 @@ class FakeCoordinator:
 
     def queue_of(self, step: Any) -> str:
         return "slow" if step.task == "orders.clean" else "batuta"
+
+    def forecast(self, plan: Any, fragments: Any = None) -> Any:
+        return forecast(plan, self.queue_of, fragments)
+
+    def serving(self, expected: Any) -> Serving:
+        workers = None if self.broker_fault else ("w1@a",)
+        served = (
+            Served(
+                q.name, q.messages, tuple(q.more), workers if q.name == "batuta" else workers and (), (), ""
+            )
+            for q in expected.queues
+        )
+        return Serving(tuple(served), self.broker_fault)
 
     def result(self, job_id: str) -> Any:
         self._raise()

@@ -11,8 +11,13 @@ def test_graph_of_a_kind_is_a_few_lines_when_thousands_of_steps_are_parallel(fac
     """Nothing is sent; the parallel steps are one line, and each line says what comes before."""
     result = call("graph", "orders", "-p", "source=a")
 
-    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    assert lines == ["0 survey", "1 – 2000 clean ×2,000 after 0", "2001 publish after all of 1 – 2000"]
+    steps, _, queues = result.stdout.partition("\n\n")
+    assert [" ".join(line.split()) for line in steps.splitlines()] == [
+        "0 survey",
+        "1 – 2000 clean ×2,000 after 0",
+        "2001 publish after all of 1 – 2000",
+    ]
+    assert queues.splitlines()[1].split() == ["batuta", "2", "w1@a"] and "2,002 messages" in result.stderr
     assert facade.calls == []
 
 
@@ -26,7 +31,7 @@ def test_graph_of_a_job_says_how_its_steps_stand(facade, call):
         StepStatus("s", "2001", "orders.publish", StepState.WAITING),
     ]
 
-    lines = call("graph", JOB[:8]).stdout.splitlines()
+    lines = call("graph", JOB[:8]).stdout.partition("\n\n")[0].splitlines()
 
     assert [line.split("  ")[-1].strip() for line in lines] == [
         "succeeded", "500 of 2,000 done, 1 failed", "waiting",
@@ -41,5 +46,6 @@ def test_graph_is_mermaid_or_svg_or_json_when_asked(facade, call):
     picture = ElementTree.fromstring(call("graph", "orders", "-p", "source=a", "--as", "svg").stdout)  # noqa: S314  our own
     assert picture.tag.endswith("svg") and "2,000" in "".join(picture.itertext())
 
-    rows = json.loads(call("graph", "orders", "-p", "source=a", "-o", "json").stdout)
-    assert [row["steps"] for row in rows if row["kind"] == "step"] == [1, 2000, 1]
+    document = json.loads(call("graph", "orders", "-p", "source=a", "-o", "json").stdout)
+    assert [row["steps"] for row in document["nodes"] if row["kind"] == "step"] == [1, 2000, 1]
+    assert document["queues"][0]["workers"] == ["w1@a"]

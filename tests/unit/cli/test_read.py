@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -30,7 +31,7 @@ def test_list_shows_plain_columns_when_piped(facade, call):
     """One job a line, no colour codes, no cut ids."""
     facade.found = [make_job(), make_job(State.FAILED, "orders-zzz")]
     lines = call("list").stdout.splitlines()
-    assert lines[0].split() == ["JOB", "STATE", "STEPS", "CREATED", "TOOK"]
+    assert lines[0].split() == ["JOB", "STATE", "VERSION", "STEPS", "CREATED", "TOOK"]
     assert lines[1].startswith(JOB) and "processing" in lines[1] and "3/10" in lines[1]
     assert "\x1b" not in "".join(lines)
 
@@ -185,3 +186,17 @@ def test_doctor_exits_with_1_when_something_is_wrong(facade, call):
     result = call("doctor")
     assert result.exit_code == 1
     assert "start one" in result.stdout
+
+
+def test_list_says_which_versions_still_run_when_kinds_have_moved_on(facade, call):
+    """A job goes on with the plan of the version that it was submitted as."""
+    old = [make_job(name=f"orders-{n}", version="0") for n in range(3)]
+    gone = make_job(name="refunds-1", version="7")
+    facade.found = [*old, replace(gone, kind="refunds"), make_job(State.SUCCEEDED, version="0")]
+
+    result = call("list")
+
+    assert result.stdout.splitlines()[1].split()[1:4] == ["processing", "0", "3/10"]
+    assert "3 of orders go on as version 0; new ones are 1" in result.stderr
+    assert "1 of refunds go on as version 7; the kind is not registered here" in result.stderr
+    assert json.loads(call("list", "-o", "json").stdout)[0]["version"] == "0"

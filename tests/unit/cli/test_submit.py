@@ -154,12 +154,30 @@ def test_dry_run_sends_nothing(facade, call):
 def test_dry_run_counts_messages_and_queues_when_many_steps_are_parallel(facade, call):
     """Thousands of parallel steps are one row; the messages are told, queue by queue."""
     result = call("submit", "orders", "-p", "source=a", "--dry-run")
-    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ["0", "1", "2001"]
-    assert "2,002 messages: 2 to batuta, 2,000 to slow" in result.stderr
+    steps, _, queues = result.stdout.partition("\n\n")
+    assert [line.split()[0] for line in steps.splitlines()[1:]] == ["0", "1", "2001"]
+    assert [line.split() for line in queues.splitlines()[1:]] == [
+        ["batuta", "2", "w1@a"],
+        ["slow", "2,000", "none"],
+    ]
+    assert "2,002 messages" in result.stderr
 
     document = json.loads(call("submit", "orders", "-p", "source=a", "--dry-run", "-o", "json").stdout)
-    assert document["messages"] == 2002 and document["queues"] == {"batuta": 2, "slow": 2000}
+    assert document["messages"] == document["at_least"] == document["at_most"] == 2002
+    assert [(queue["queue"], queue["messages"], queue["workers"]) for queue in document["queues"]] == [
+        ("batuta", 2, ["w1@a"]), ("slow", 2000, []),
+    ]  # fmt: skip
     assert document["steps"][1]["task"] == "orders.clean"
+
+
+def test_dry_run_says_that_nobody_was_asked_when_the_broker_is_away(facade, call):
+    """The plan needs no server; who would take it can't be known then."""
+    facade.broker_fault = "the broker can't be used: refused"
+    result = call("submit", "orders", "-p", "source=a", "--dry-run")
+    assert result.exit_code == 0 and "not asked" in result.stdout
+    assert "could not be asked: the broker can't be used: refused" in result.stderr
+    document = json.loads(call("submit", "orders", "-p", "source=a", "--dry-run", "-o", "json").stdout)
+    assert document["queues"][0]["workers"] is None and "refused" in document["workers_fault"]
 
 
 def test_run_prints_the_result_when_the_job_succeeded(facade, call):

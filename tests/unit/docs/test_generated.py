@@ -78,3 +78,10 @@ def test_page_is_told_of_when_it_would_ask_another_site(
     assert not caplog.records
     site.on_post_page(html, Page)
     assert len(caplog.records) == 1
+
+
+def test_conformance_page_has_the_row_of_every_shape() -> None:
+    """The page is what the suite declares; ``python -m tests.integration.conformance.table`` writes it."""
+    from tests.integration.conformance.table import as_markdown
+
+    assert (ROOT / "docs" / "reference" / "conformance.md").read_text() == as_markdown()

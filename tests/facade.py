@@ -1,0 +1,19 @@
+"""A façade in the test's own process, closed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from coordinator import Coordinator, Settings
+from coordinator.app import make_app
+
+
+@contextmanager
+def opened(where: Settings | Mapping[str, str]) -> Iterator[Coordinator]:
+    """Return a façade on a Celery app of its own, for settings or for an environment that says them."""
+    app = make_app(where if isinstance(where, Settings) else Settings.from_env(where))
+    yield Coordinator.from_settings(app.parts.settings, app)
+    app.parts.dispatcher.close()
+    app.parts.state.client.close()
+    app.close()
