@@ -42,6 +42,14 @@ class Gate(Step):
         return answer
 
 
+def with_item(step: dict[str, Any], item: Any) -> Signature:
+    """Return the signature of an ``each`` with an item before its own arguments."""
+    signature = Signature.from_dict(step)
+    if not signature.immutable:  # clone((item,)) would drop it where the signature is a chain or a group
+        signature["args"] = (item, *(signature.args or ()))
+    return signature
+
+
 def register(app: Celery) -> None:
     """Register the built-in tasks on an app."""
     delivery.register(app)
@@ -63,8 +71,7 @@ def register(app: Celery) -> None:
             return batch.open_stream(self, items, step, batches or UNLIMITED)
         if not items:
             return []
-        signature = Signature.from_dict(step)
-        return self.replace(group(signature.clone((item,)) for item in items))
+        return self.replace(group(with_item(step, item) for item in items))
 
     errback.register(app)
 
