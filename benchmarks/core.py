@@ -12,21 +12,14 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from celery import chain, chord
 
-from tests.servers import RabbitMQ, Redis, Worker
-
-SHAPES = {
-    "prefork -c 2": [{"pool": "prefork", "concurrency": 2}],
-    "two solo": [{"pool": "solo", "concurrency": 1}] * 2,
-}
+from benchmarks.servers import SHAPES, fleet, private_servers
 
 
 class Plain:
@@ -94,22 +87,6 @@ class Ours:
         self.coordinator.launch(self.tasks.noop.s(1))
 
 
-@contextmanager
-def fleet(side: Any, shape: str, home: Path) -> Iterator[None]:
-    """Run a side's workers, and end them."""
-    env = {**os.environ, **side.env}
-    workers = [Worker(env, home=home, app=side.app, **kind) for kind in SHAPES[shape]]
-    for worker in workers:
-        worker.launch()
-    try:
-        for worker in workers:
-            worker.wait_ready()
-        yield
-    finally:
-        for worker in workers:
-            worker.stop()
-
-
 class Notes:
     """Where the figures of one side and shape go."""
 
@@ -153,26 +130,15 @@ def main() -> None:
     args = parser.parse_args()
     sizes = [int(size) for size in args.sizes.split(",")]
     raw: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory(prefix="batuta-bench-") as folder:
-        home = Path(folder)
-        rabbitmq, redis = RabbitMQ(home / "rabbitmq"), Redis(home / "redis")
-        for server in (rabbitmq, redis):
-            server.home.mkdir(parents=True, exist_ok=True)
-            server.launch()
-        try:
-            for server in (rabbitmq, redis):
-                server.wait_ready()
-            os.environ.update(BROKER_URL=rabbitmq.url(), REDIS_URL=redis.url(1), **Ours.env)
-            sides = [Plain(), Ours()]
-            for number in range(args.rounds):
-                for shape in args.shapes.split(","):
-                    for side in sides if number % 2 else sides[::-1]:
-                        with fleet(side, shape, home):
-                            measure(side, sizes, Notes(raw, shape, side.name))
-                print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
-        finally:
-            rabbitmq.stop()
-            redis.stop()
+    with private_servers() as servers:
+        os.environ.update(servers.env(), **Ours.env)
+        sides = [Plain(), Ours()]
+        for number in range(args.rounds):
+            for shape in args.shapes.split(","):
+                for side in sides if number % 2 else sides[::-1]:
+                    with fleet(side.app, shape, servers.home, side.env):
+                        measure(side, sizes, Notes(raw, shape, side.name))
+            print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(raw, indent=1))
     report(raw)

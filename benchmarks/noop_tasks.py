@@ -25,3 +25,9 @@ def hop(n: int) -> int:
 @app.task
 def added(values: list[int]) -> int:
     return sum(values)
+
+
+@app.task(bind=True)
+def later(self: Any) -> None:
+    """Wait for an hour, as a retry does."""
+    raise self.retry(countdown=3600)

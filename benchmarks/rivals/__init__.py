@@ -1,0 +1,1 @@
+"""Batuta beside its rivals, on one machine in the same minutes."""
