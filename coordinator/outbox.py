@@ -42,6 +42,10 @@ class Outbox:
             count += self._deliver(job, trigger, steps)
         return count
 
+    def send_first(self, job: str, plan: Plan) -> int:
+        """Send what a job begins with, from the plan that it was just submitted with."""
+        return self._deliver(job, plan.root_trigger, plan.sent_by(plan.root_trigger))
+
     def send_again(self, job: str, trigger: str) -> int:
         """Send what a trigger names and is neither recorded nor running: for an entry that was left.
 

@@ -164,7 +164,7 @@ class Submission:
             if answer[0] == "duplicate":
                 return self._duplicate(job, kind, answer)
             try:
-                self._parts.outbox.send(job, [plan.root_trigger])
+                self._parts.outbox.send_first(job, plan)
             except BrokerUnreachable as error:  # recorded: the reconciler sends it when the broker is back
                 logger.warning("left-in-outbox: %s: %s", job, error)
         return Receipt(job, "accepted")
