@@ -36,6 +36,7 @@ def print_table(run: dict[str, Any]) -> None:
     names = sides_of(run)
     columns = {name: figures(run, name) for name in names}
     print(f"{'':<32}" + "".join(f"{name:>16}{'×':>8}" for name in names))
-    for what, plain in columns[names[0]].items():
+    for what in columns[run["rival"]]:
+        plain = columns[names[0]][what]
         cells = (f"{columns[name][what]:>16,.2f}{columns[name][what] / plain:>8.2f}" for name in names)
         print(f"{what:<32}" + "".join(cells))

@@ -7,6 +7,7 @@ between its marks, and ``docs/pictures/rivals.svg``. Ratios are against plain Ce
 from __future__ import annotations
 
 import json
+import statistics
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ WHAT = {
     "submit: ms, p99": "p99",
 }
 PLOTTED = {
-    "chain of 100: ms a hop": "a hop of a chain of 100 (chain of 3 for dyrygent)",
+    "chain of 100: ms a hop": "a hop of a chain of 100",
     "join of 1000: steps/s": "a step of a join of 1,000",
     "submit: ms, p50": "a submit",
 }
@@ -104,7 +105,7 @@ def plot(found: list[dict[str, Any]]) -> None:
                     row, ratio - 1, left=1, color="#0b62a4" if name == OURS.name else "#999999", alpha=0.7
                 )
                 axis.text(ratio, row, f" {ratio:.2g} ", va="center", ha="left" if ratio >= 1 else "right")
-        axis.set(xscale="log", title=title, xlim=(0.002, 30))
+        axis.set(xscale="log", title=title, xlim=(0.0008, 15))
         axis.axvline(1, color="black", linewidth=0.8)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
@@ -118,8 +119,8 @@ def _ratios(found: list[dict[str, Any]], name: str, what: str) -> list[float]:
     every = [
         times_plain(run, name, _plotted(run, what)) for run in found if name in (OURS.name, run["rival"])
     ]
-    known = sorted(ratio for ratio in every if ratio is not None)
-    return [known[len(known) // 2]] if known else []
+    known = [ratio for ratio in every if ratio is not None]
+    return [statistics.median(known)] if known else []
 
 
 def _plotted(run: dict[str, Any], what: str) -> str:

@@ -122,7 +122,7 @@ RIVALS = (
     Side(
         name="Prefect",
         adapter="with_prefect",
-        pins=("prefect==3.8.8",),
+        pins=("prefect==3.8.8", "fastapi==0.140.0"),
         services=(("-m", "prefect", "server", "start", "--no-ui", "--port", "{BENCH_PORT}"),),
         env=(
             ("PREFECT_HOME", "{BENCH_HOME}"),

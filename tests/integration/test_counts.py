@@ -42,6 +42,19 @@ def round_trips(coordinator, canvas) -> dict[str, int]:
 
 
 @pytest.mark.brokers("rabbitmq")
+def test_submit_costs_one_script_and_one_command_when_the_broker_takes_its_first_steps(coordinator):
+    """Recorded, sent, taken off the outbox: nothing is read back of what was just written."""
+    coordinator.launch(add.s(1, 1))  # loads the script
+    client = coordinator.state_manager.client
+    client.config_resetstat()
+
+    coordinator.launch(chain(group(add.s(n, n) for n in range(10)), total.s()))
+
+    counted = commands(coordinator)
+    assert (counted["evalsha"], counted["zrem"], counted.get("get", 0)) == (1, 1, 0)
+
+
+@pytest.mark.brokers("rabbitmq")
 def test_steps_cost_two_scripts_each_when_they_lead_to_a_join(coordinator, services, start_worker):
     """A part of a header: begin and finish, and nothing else."""
     start_worker(concurrency=1)
