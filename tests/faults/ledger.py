@@ -59,7 +59,8 @@ class Ledger:
         self.rows: dict[tuple[Case, int, int], Tried] = {}
         if path is not None and path.exists():
             for row in read(path, self._sources):
-                self.rows[row.point] = row
+                if row.call:  # not a clean run that failed: it is made again
+                    self.rows[row.point] = row
 
     def add(self, row: Tried) -> None:
         with self._lock:
@@ -76,7 +77,8 @@ class Ledger:
         return row is not None and row.verdict in (RIGHT, PAST)
 
     def of(self, case: Case) -> list[Tried]:
-        return [row for row in self.rows.values() if row.case == case]
+        with self._lock:
+            return [row for row in self.rows.values() if row.case == case]
 
 
 def read(path: Path, sources: str | None = None) -> list[Tried]:

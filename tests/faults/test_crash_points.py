@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,7 @@ def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     redis = request.getfixturevalue("redis_server")
     rabbitmq = request.getfixturevalue("rabbitmq") if kinds - {"redis"} else None
     databases = iter(range(2, 64))
+    homes = map(tmp_path_factory.mktemp("lanes").joinpath, map(str, itertools.count()))
 
     def open_lane(kind: str) -> Lane:
         broker = "redis" if kind == "redis" else "rabbitmq"
@@ -54,7 +56,7 @@ def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         services = make_services(broker, url, redis.url(1))
         if kind == "quorum":
             services.env["COORDINATOR_QUEUE_TYPE"] = "quorum"
-        return Lane(services, tmp_path_factory.mktemp(kind) / "lane")
+        return Lane(services, next(homes))
 
     option = request.config.getoption
     every = option("--every-point")
