@@ -19,6 +19,7 @@ from coordinator.limits import is_expendable
 from coordinator.parts import Parts
 from coordinator.reconciler import ReconcilerStep
 from coordinator.settings import Settings
+from coordinator.solo import PromptAcks
 
 #: What the guarantees rest on; a celeryconfig.py can tune the rest.
 DURABLE = {
@@ -48,7 +49,7 @@ def make_app(settings: Settings) -> Celery:
     app = Celery(
         "batuta",
         task_cls="coordinator.step:Step",
-        events="coordinator.events:UnconfirmedEvents",
+        events="coordinator.events:GatheredEvents",
         set_as_current=True,
         fixups=FIXUPS,
     )
@@ -59,6 +60,7 @@ def make_app(settings: Settings) -> Celery:
         app.conf.result_backend = f"coordinator.backend:JournalBackend+{settings.redis_url}"
     app.parts = Parts(app, settings)
     app.steps["worker"].add(ReconcilerStep)
+    app.steps["consumer"].add(PromptAcks)
     builtin.register(app)
     app.conf.include = registry.found(settings.jobs)
     return app

@@ -242,7 +242,10 @@ class Attempt:
 
     def _patiently(self, write: Callable[..., T], *args: Any) -> T:
         """Write what came of the attempt, however long Redis is away, within reason: the work is done."""
-        return self._patience(write, *args)
+        try:
+            return write(*args)
+        except StateUnreachable:
+            return self._patience(write, *args)
 
     _patience = Retrying(
         retry=retry_if_exception_type(StateUnreachable),

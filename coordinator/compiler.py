@@ -236,7 +236,8 @@ def _refuse_unfit_each(step: PlannedStep, path: str) -> None:
 def _parallel(draft: Draft, members: Iterable[tuple[Signature, str, Mapping[str, Any]]], inp: Input) -> Input:
     parts: list[Shape] = []
     for number, (task, where, options) in enumerate(members):
-        out = _compile(draft, task, replace(inp, options=options), where, number)
+        within = inp if options == inp.options else replace(inp, options=options)
+        out = _compile(draft, task, within, where, number)
         parts.append([] if out.value is None else out.value)
     return Input(after=draft.trigger(inp.after, inp.value), value=parts)
 
@@ -256,7 +257,7 @@ def _with_errbacks(draft: Draft, sig: Signature, inp: Input, path: str) -> Input
         refuse_unless_json(dict(errback), errback.task, path)
         mark = draft.errback(errback)
         found = found if mark in found else (*found, mark)
-    return replace(inp, errbacks=found)
+    return inp if found is inp.errbacks else replace(inp, errbacks=found)
 
 
 def _callbacks(draft: Draft, links: Iterable[Signature], out: Input, around: Input, path: str) -> Input:

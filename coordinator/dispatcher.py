@@ -1,10 +1,10 @@
 """``TaskDispatcher``: steps become Celery messages, published in bulk, confirmed once.
 
-Owns the connection that publishes. Invariant: ``send`` returns only after the
-broker has confirmed every message; a message says nothing that the plan
-doesn't. Celery's protocol, routing, serializer and publish signals are kept.
-Each thread and each process has its own connection. What to send, and taking it
-off the outbox afterwards, is ``outbox.py``'s.
+Owns what a step's message says. Invariant: ``send`` returns only after the broker
+has confirmed every message; a message says nothing that the plan doesn't. Celery's
+protocol, routing, serializer and publish signals are kept. Each thread and each
+process has its own connection, a ``Line``. What to send, and taking it off the
+outbox afterwards, is ``outbox.py``'s.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from coordinator.errors import BrokerUnreachable, StepTooLarge
+from coordinator.line import Line, Returned
 from coordinator.plan import DELAYS, PlannedStep
 from coordinator.routing import Routing
 from coordinator.settings import redacted
@@ -30,8 +31,7 @@ from coordinator.stream import BATCH
 HEADER = "batuta"
 MAPS = ("celery.map", "celery.starmap", BATCH)
 #: Messages on their way at once: bounds the memory of a large header.
-SEND_AT_ONCE = 200
-CONFIRM_TIMEOUT_S = 15.0
+SEND_AT_ONCE = 500
 ATTEMPTS = 3
 #: AMQP's word for a message that is larger than RabbitMQ's max_message_size, among others.
 PRECONDITION_FAILED = 406
@@ -148,90 +148,13 @@ class TaskDispatcher:
     def _errors(self) -> tuple[type[BaseException], ...]:
         transport = self._app.connection_for_write().transport
         errors: tuple[type[BaseException], ...] = transport.connection_errors + transport.channel_errors
-        return (*errors, OperationalError, OSError, _Returned)
+        return (*errors, OperationalError, OSError, Returned)
 
-    def _line(self) -> _Line:
-        line: _Line | None = self._local.__dict__.get("line")
+    def _line(self) -> Line:
+        line: Line | None = self._local.__dict__.get("line")
         if line is None or line.pid != os.getpid():
-            line = self._local.line = _Line(self._app)
+            line = self._local.line = Line(self._app)
         return line
-
-
-class _Returned(Exception):
-    """The broker found no queue for a message."""
-
-
-class _Line:
-    """One connection, its channel, and what is still unconfirmed on it."""
-
-    def __init__(self, app: Celery) -> None:
-        self.pid = os.getpid()
-        self._amqp = app.amqp
-        self._connection = app.connection_for_write()
-        # Confirms are counted by hand: waiting for each by itself is ten times slower.
-        self._connection.transport_options = {**self._connection.transport_options, "confirm_publish": False}
-        self._connection.ensure_connection(max_retries=1, timeout=5)
-        self._channel = self._connection.channel()
-        self._is_amqp = self._connection.transport.driver_type == "amqp"
-        self._sent = 0
-        self._unconfirmed: set[int] = set()  # delivery tags
-        self._fault: Exception | None = None
-        if self._is_amqp:
-            self._connection.connection.on_blocked = self._on_blocked
-            self._channel.confirm_select()
-            self._channel.events["basic_ack"].add(self._on_ack)
-            self._channel.events["basic_nack"].add(self._on_nack)
-            self._channel.events["basic_return"].add(self._on_return)
-        self._producer = app.amqp.Producer(self._channel)
-
-    def publish(self, name: str, message: dict[str, Any], options: dict[str, Any]) -> None:
-        if self._is_amqp:
-            options = {**options, "mandatory": True, "timeout": CONFIRM_TIMEOUT_S}
-        elif options.get("priority") is not None:
-            options = {**options, "priority": 9 - options["priority"]}  # on Redis 0 is the most urgent
-        body = self._amqp.create_task_message(name=name, **message)
-        self._amqp.send_task_message(self._producer, name, body, retry=False, **options)
-        self._sent += 1
-        self._unconfirmed.add(self._sent)
-
-    def confirm(self) -> None:
-        """Wait until the broker has taken everything that was published."""
-        if not self._is_amqp:  # other transports answer each publish
-            self._unconfirmed.clear()
-            return
-        ends = time.monotonic() + CONFIRM_TIMEOUT_S
-        while self._unconfirmed and self._fault is None:
-            left = ends - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(
-                    f"no confirm within {CONFIRM_TIMEOUT_S:g} s; a memory or disk alarm may block the broker"
-                )
-            self._connection.drain_events(timeout=left)
-        if self._fault is not None:
-            raise self._fault
-
-    def close(self) -> None:
-        if self.pid != os.getpid():
-            return
-        if self._is_amqp and self._unconfirmed and self._connection.connection:
-            # A broker that is blocked or gone never answers a polite close.
-            self._connection.connection.collect()
-        self._connection.release()
-
-    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
-        if multiple:
-            self._unconfirmed = {tag for tag in self._unconfirmed if tag > delivery_tag}
-        else:
-            self._unconfirmed.discard(delivery_tag)
-
-    def _on_nack(self, delivery_tag: int, _multiple: bool) -> None:
-        self._fault = OSError(f"the broker refused message {delivery_tag}")
-
-    def _on_blocked(self, _reason: str) -> None:
-        self._fault = OSError("the broker blocks publishers: it is short of memory or disk")
-
-    def _on_return(self, *_returned: object) -> None:
-        self._fault = _Returned("no queue took the message; it is declared again")
 
 
 _MESSAGE_OPTIONS = ("time_limit", "soft_time_limit", "expires", "shadow", "stamped_headers")

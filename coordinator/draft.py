@@ -60,6 +60,9 @@ class Draft:
         return f"{self.prefix}{len(self.steps)}"
 
     def add(self, step: PlannedStep) -> None:
+        if not self.defaults:
+            self.steps.append(step)
+            return
         options = dict(step.options or {})
         is_routed = options.keys() & {"routing_key", "exchange"}
         defaults = {k: v for k, v in self.defaults.items() if not (k == "queue" and is_routed)}
@@ -92,9 +95,11 @@ class Draft:
         steps = _Followed(self, last, end).steps()
         first = len(steps)
         names = {f"#{number}": f"{self.prefix}{first + number}" for number in range(len(self.errbacks))}
-        steps = [
-            replace(step, errbacks=tuple(names.get(mark, mark) for mark in step.errbacks)) for step in steps
-        ]
+        if names:
+            steps = [
+                replace(step, errbacks=tuple(names.get(mark, mark) for mark in step.errbacks))
+                for step in steps
+            ]
         for name, sig in zip(names.values(), self.errbacks, strict=True):
             options = {k: v for k, v in (sig.get("options") or {}).items() if k in ("queue", "priority")}
             steps.append(

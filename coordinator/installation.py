@@ -23,6 +23,7 @@ from coordinator.backend import Journal
 from coordinator.errors import SettingsError
 from coordinator.reconciler import ReconcilerStep
 from coordinator.settings import STATE_SCHEMES, Settings
+from coordinator.solo import PromptAcks
 from coordinator.step import Step, StepRequest
 
 #: What stays as the task had it: these say how messages that belong to no job are treated.
@@ -61,6 +62,7 @@ def install(app: Celery, settings: Settings | None = None) -> Celery:
     app.parts = parts.Parts(app, settings)
     parts.installed = app
     app.steps["worker"].add(ReconcilerStep)
+    app.steps["consumer"].add(PromptAcks)
     _adopt_later_tasks(app)
     _keep_journal(app)
     builtin.register(app)

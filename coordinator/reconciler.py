@@ -17,6 +17,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from celery import bootsteps
@@ -69,11 +70,7 @@ class Reconciler:
             self._parts.notifier.log(CAME_BACK_EMPTY)
         self._notice_workers()
         if self._is_the_one():
-            for shard in self._state.shards:
-                self.fire_timers(shard)
-                self.take_back_leases(shard)
-                self.send_left_entries(shard)
-                self.look_at_quiet_jobs(shard)
+            self.repair()
             self._alerting.tick()
 
     def _notice_workers(self) -> None:
@@ -116,30 +113,37 @@ class Reconciler:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(request.worker_pid, signal.SIGKILL)
 
+    def repair(self) -> None:
+        """Send what is due, was left or was lost; takes one round trip while there is nothing."""
+        left_s = self._settings.lease_s / 2
+        for shard, found in enumerate(self._state.overdue(left_s, self._settings.quiet_s, AT_ONCE)):
+            if found.timers:
+                self.fire_timers(shard)
+            self.take_back_leases(found.leases)
+            for member in found.outbox:  # whoever noted it did not live to send it
+                self._send(*_split(member))
+            self.look_at_quiet_jobs(shard, found.active)
+        now = time.monotonic()
+        self._looks = {
+            job: look for job, look in self._looks.items() if look[0] > now - 2 * LONGEST_BACK_OFF_S
+        }
+
     def fire_timers(self, shard: int) -> None:
         """Send the steps whose retry is due, and fail the jobs whose deadline has passed."""
         for entry in self._state.due(shard, AT_ONCE):
             self._send(*_split(entry))
 
-    def take_back_leases(self, shard: int) -> None:
+    def take_back_leases(self, members: Sequence[str]) -> None:
         """Send the steps again whose worker has not renewed their lease."""
-        for member in self._range(shard, "leases", self._state.now_ms()):
+        for member in members:
             job, key = _split(member)
             if self._state.release(job, key, "expired") == "released":
                 self._send(job, f"={key}")
 
-    def send_left_entries(self, shard: int) -> None:
-        """Send the outbox entries that whoever noted them did not live to send."""
-        left_since = self._state.now_ms() - int(self._settings.lease_s * 500)
-        for member in self._range(shard, "outbox", left_since):
-            self._send(*_split(member))
-
-    def look_at_quiet_jobs(self, shard: int) -> None:
+    def look_at_quiet_jobs(self, shard: int, jobs: Sequence[str]) -> None:
         """Send the steps again whose message was lost."""
-        quiet_since = self._state.now_ms() - int(self._settings.quiet_s * 1000)
         now = time.monotonic()
-        quiet = self._range(shard, "active", quiet_since)
-        for job in quiet:
+        for job in jobs:
             next_look, back_off = self._looks.get(job, (0.0, self._settings.quiet_s))
             if now < next_look:
                 continue
@@ -151,10 +155,6 @@ class Reconciler:
             if is_repaired is not None:  # None: still finding out
                 back_off = min(back_off * 2, LONGEST_BACK_OFF_S)
                 self._looks[job] = (now + back_off, back_off)
-        if not shard:
-            self._looks = {
-                job: look for job, look in self._looks.items() if look[0] > now - 2 * LONGEST_BACK_OFF_S
-            }
 
     def _send(self, job: str, trigger: str) -> None:
         try:
@@ -167,12 +167,6 @@ class Reconciler:
             return
         if count:
             self._state.note_event(job, "redriven", trigger, f"{count} messages")
-
-    def _range(self, shard: int, index: str, until_ms: int) -> list[str]:
-        key = self._state.keys.index(shard, index)
-        return [
-            m.decode() for m in self._state.client.zrangebyscore(key, "-inf", until_ms, start=0, num=AT_ONCE)
-        ]
 
     def _is_the_one(self) -> bool:
         client, key = self._state.client, self._state.keys.reconciler

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from kombu.utils.json import dumps
 
@@ -25,6 +25,15 @@ CAME_BACK_EMPTY = (
     "Redis came back empty: every job that it held is forgotten, running steps included; "
     "submit again what must run, and look at its persistence (appendonly yes)"
 )
+
+
+class Overdue(NamedTuple):
+    """Members of a shard's indexes that are late, oldest first."""
+
+    timers: list[str]
+    leases: list[str]
+    outbox: list[str]
+    active: list[str]
 
 
 class Steps(Views):
@@ -211,6 +220,26 @@ class Steps(Views):
         """Move due timers to the outbox; returns them as ``job|=step`` or ``job|!deadline``."""
         names = [self.keys.index(shard, name) for name in ("timers", "outbox")]
         return self._run("due", names, [limit])
+
+    def overdue(self, left_s: float, quiet_s: float, limit: int) -> list[Overdue]:
+        """Return what each shard holds that is late, in one round trip, by Redis' clock.
+
+        Args:
+            left_s: an outbox entry is late after so long.
+            quiet_s: a job is quiet after so long without progress.
+            limit: so many of each at most.
+        """
+        now = self.now_ms()
+        late = {"timers": now, "leases": now, "outbox": now - left_s * 1000, "active": now - quiet_s * 1000}
+        with self._reaching:
+            pipe = self.client.pipeline(transaction=False)
+            for shard in self.shards:
+                for name, until_ms in late.items():
+                    pipe.zrangebyscore(
+                        self.keys.index(shard, name), "-inf", int(until_ms), start=0, num=limit
+                    )
+            found = [[member.decode() for member in members] for members in pipe.execute()]
+        return [Overdue(*found[start : start + 4]) for start in range(0, len(found), 4)]
 
     @property
     def shards(self) -> range:

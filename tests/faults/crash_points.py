@@ -162,7 +162,7 @@ def install(board: Board) -> Counter:
     import redis
     from celery.signals import worker_process_init
 
-    from coordinator import dispatcher, outbox, reconciler, watermark
+    from coordinator import line, outbox, reconciler, watermark
 
     counter = Counter(board)
 
@@ -177,7 +177,8 @@ def install(board: Board) -> Counter:
     for owner, ends in ((amqp.Channel, "basic_"), (kombu.transport.redis.QoS, "")):
         counter.patch(owner, f"{ends}ack", is_ack=True)
         counter.patch(owner, f"{ends}reject", is_ack=True)
-    counter.patch(dispatcher._Line, "confirm")
+    counter.patch(line._Gathered, "_write")
+    counter.patch(line.Line, "confirm")
     counter.scope(reconciler.Reconciler, "_send")
     counter.scope(watermark.Watermark, "_send_again")
     counter.mute(outbox.Outbox, "send")

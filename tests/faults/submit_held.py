@@ -14,15 +14,16 @@ from typing import Any
 from celery import chain, group
 
 from coordinator import Coordinator
-from coordinator.dispatcher import TaskDispatcher, _Line
+from coordinator.dispatcher import TaskDispatcher
+from coordinator.line import Line
 from coordinator.state import StateManager
 from tests.flows import mark, total
 
 CALLS: dict[str, tuple[type, str]] = {
     "connect": (TaskDispatcher, "connect"),
     "submit": (StateManager, "submit"),
-    "publish": (_Line, "publish"),
-    "confirm": (_Line, "confirm"),
+    "publish": (Line, "publish"),
+    "confirm": (Line, "confirm"),
 }
 
 
