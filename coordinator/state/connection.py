@@ -100,8 +100,20 @@ def connect(url: str) -> redis.Redis:
 
 
 def _whole(text: str, preludes: dict[str, str]) -> str:
-    wanted = [name for name in preludes if name == "prelude.lua" or name.removesuffix("lua") in text]
-    return "".join([*(preludes[name] for name in wanted), text])
+    """Put the preludes before a script; those that make a table do it only where a script comes to use it."""
+    parts = [preludes["prelude.lua"]]
+    for file in PRELUDES[1:]:
+        name = file.removesuffix(".lua")
+        if f"{name}." in text:
+            parts.append(_LAZY.format(name=name, text=preludes[file]))
+    return "".join([*parts, text])
+
+
+_LAZY = (
+    "local {name} = setmetatable({{}}, {{__index = function(self, wanted) "
+    "local made = (function() {text} return {name} end)() setmetatable(self, {{__index = made}}) "
+    "return made[wanted] end}})\n"
+)
 
 
 def _text(answer: Any) -> Any:

@@ -12,7 +12,8 @@ local meta = redis.call('HMGET', KEYS[1], 'state', 'receipt', 'epoch', 'begun', 
 local state = meta[1]
 if not state then return {'gone'} end
 if is_lost(KEYS[2], step) then return {'stopped', 'lost'} end
-if redis.call('HEXISTS', KEYS[2], step) == 1 or stream.is_over(KEYS[9], step) then
+local is_inner = string.find(step, '/', 1, true)
+if redis.call('HEXISTS', KEYS[2], step) == 1 or is_inner and stream.is_over(KEYS[9], step) then
   local answer = {'recorded'}
   stream.noted(KEYS[9], KEYS[7], job, step, answer)
   for i = 9, #ARGV do

@@ -20,7 +20,8 @@ if is_lost(KEYS[2], step) then
   redis.call('ZREM', KEYS[10], job .. '|' .. step)
   return {'lost'}
 end
-if redis.call('HEXISTS', KEYS[2], step) == 1 or stream.is_over(KEYS[14], step) then
+local is_inner = string.find(step, '/', 1, true)
+if redis.call('HEXISTS', KEYS[2], step) == 1 or is_inner and stream.is_over(KEYS[14], step) then
   answer = {'already'}
   local record = redis.call('HGET', KEYS[2], step)
   if record and string.sub(record, 1, 1) == '[' then
@@ -48,7 +49,7 @@ if not a or a.live ~= 1 or a.attempt ~= tonumber(ARGV[3]) then
   return {'fenced', holder}
 end
 answer = {'recorded'}
-local owner, part_of, turn = stream.owner(KEYS[14], step)
+local owner, part_of, turn = is_inner and stream.owner(KEYS[14], step)
 if owner then
   local keys = {m = KEYS[1], r = KEYS[2], a = KEYS[3], s = KEYS[14], v = KEYS[15], outbox = KEYS[11]}
   part_of, turn = stream.of(keys, job, owner, moving, answer), cjson.decode(ARGV[8])
