@@ -18,7 +18,7 @@ from coordinator import builtin, logs, redis_transport, registry, tracing
 from coordinator.limits import is_expendable
 from coordinator.parts import Parts
 from coordinator.reconciler import ReconcilerStep
-from coordinator.settings import Settings
+from coordinator.settings import Settings, is_cluster
 from coordinator.solo import PromptAcks
 
 #: What the guarantees rest on; a celeryconfig.py can tune the rest.
@@ -57,7 +57,7 @@ def make_app(settings: Settings) -> Celery:
     app.conf.update({**_defaults(settings), **tuned, **DURABLE})
     if settings.broker_url:
         app.conf.broker_url = settings.broker_url
-        app.conf.result_backend = f"coordinator.backend:JournalBackend+{settings.redis_url}"
+        app.conf.result_backend = _backend(settings.redis_url)
     app.parts = Parts(app, settings)
     app.steps["worker"].add(ReconcilerStep)
     app.steps["consumer"].add(PromptAcks)
@@ -73,6 +73,13 @@ def load_jobs(settings: Settings) -> None:
         SettingsError: a module of COORDINATOR_JOBS can't be imported.
     """
     registry.load(settings.jobs)
+
+
+def _backend(url: str) -> str:
+    # Celery reads a URL with one host only: the cluster's backend finds its own in the settings.
+    if is_cluster(url):
+        return "coordinator.backend:ClusterBackend"
+    return f"coordinator.backend:JournalBackend+{url}"
 
 
 def _defaults(settings: Settings) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Owns what Celery asks and says about a step's result. Invariant: the journal is
 the one truth. ``AsyncResult(step_id)`` and Flower read it, and what Celery's
 parent process finds out by itself (a hard time limit, a revoke) fails the step
 there. A step is said to have succeeded only when what follows was sent too.
-Tasks that belong to no job behave exactly as on Celery's Redis backend.
+Tasks that belong to no job behave exactly as on Celery's Redis backend, and on a
+Redis Cluster, for which Celery has none, as on its plain key-value backends.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import time
 from typing import Any
 
 from celery import states
+from celery.backends.base import KeyValueStoreBackend
 from celery.backends.redis import RedisBackend
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from kombu.utils.json import loads
 
 from coordinator.attempt import error_document, owner_of
 from coordinator.errors import JobNotFound
+from coordinator.settings import redacted
 from coordinator.state import parse_step_id
 
 POLL_S = 0.1
@@ -120,3 +123,43 @@ class Journal(_Backend):
 
 class JournalBackend(Journal, RedisBackend):
     """Celery's Redis backend with the journal."""
+
+
+class ClusterBackend(Journal, KeyValueStoreBackend):
+    """A Redis Cluster with the journal; tasks that belong to no job have a key each there.
+
+    Their results are polled for, and their chords counted one by one, as with Celery's memcached backend.
+    """
+
+    implements_incr = True
+    supports_autoexpire = True
+    supports_native_join = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, expires_type=int, **kwargs)
+
+    @property
+    def client(self) -> Any:
+        return self.app.parts.state.client
+
+    def as_uri(self, include_password: bool = False) -> str:
+        url = self.app.parts.settings.redis_url
+        return str(url if include_password else redacted(url))
+
+    def get(self, key: Any) -> Any:
+        return self.client.get(key)
+
+    def mget(self, keys: Any) -> Any:
+        return self.client.mget_nonatomic(keys)
+
+    def set(self, key: Any, value: Any) -> None:
+        self.client.set(key, value, ex=self.expires or None)
+
+    def delete(self, key: Any) -> None:
+        self.client.delete(key)
+
+    def incr(self, key: Any) -> int:
+        return int(self.client.incr(key))
+
+    def expire(self, key: Any, value: Any) -> None:
+        self.client.expire(key, value) if value else self.client.persist(key)

@@ -99,7 +99,7 @@ class JobsCollector(Collector):
         width = 2 + len(SIZES)
         counts: Counts = {}
         sizes = dict.fromkeys(SIZES, 0)
-        oldest_ms = now_ms = seconds * 1000 + micros // 1000
+        oldest_ms = now_ms = int(seconds) * 1000 + int(micros) // 1000
         for start in range(0, len(answers), width):
             found, oldest, *cards = answers[start : start + width]
             _add(counts, found)

@@ -7,6 +7,7 @@ in ``Settings``; ``docs/reference`` is made from it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -14,7 +15,8 @@ from urllib.parse import urlsplit
 from coordinator.errors import SettingsError
 
 BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss")
-STATE_SCHEMES = ("redis", "rediss")
+CLUSTER_SCHEMES = ("redis+cluster", "rediss+cluster")
+STATE_SCHEMES = ("redis", "rediss", *CLUSTER_SCHEMES)
 #: An environment variable, and what makes a field of its text or raises ValueError.
 Variable = tuple[str, Callable[[str], object]]
 
@@ -24,7 +26,7 @@ class Settings:
     """Where the parts are, and the few numbers that steer them."""
 
     broker_url: str = ""  # BROKER_URL; empty means embedded
-    redis_url: str = ""  # REDIS_URL; empty means embedded
+    redis_url: str = ""  # REDIS_URL: a Redis, or a cluster; empty means embedded
     jobs: tuple[str, ...] = ("tasks",)  # COORDINATOR_JOBS: modules that register kinds
     queue: str = "batuta"  # COORDINATOR_QUEUE: where steps go unless told otherwise
     queue_type: str = "classic"  # COORDINATOR_QUEUE_TYPE: classic or quorum (RabbitMQ)
@@ -90,6 +92,32 @@ def redacted(url: str) -> str:
     return _hidden(url)
 
 
+def is_cluster(url: str) -> bool:
+    """Whether a URL leads to a Redis Cluster."""
+    return url.partition("://")[0] in CLUSTER_SCHEMES
+
+
+def nodes_of(url: str) -> list[str]:
+    """Return a plain URL for each node that a cluster's URL names; of any other URL, itself."""
+    if not is_cluster(url):
+        return [url]
+    scheme, _, rest = url.partition("://")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    tail = rest[len(netloc) :]
+    userinfo, at, hosts = netloc.rpartition("@")
+    return [f"{scheme.removesuffix('+cluster')}://{userinfo}{at}{host}{tail}" for host in hosts.split(",")]
+
+
+def host_and_port(url: str, port: int = 6379) -> tuple[str, int]:
+    """Return where a URL leads.
+
+    Raises:
+        ValueError: its port is no number.
+    """
+    parts = urlsplit(url)
+    return parts.hostname or "localhost", parts.port or port
+
+
 def _pair_faults(values: Mapping[str, object]) -> list[str]:
     broker, state = values.get("broker_url"), values.get("redis_url")
     if broker and not state:
@@ -118,6 +146,16 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return read
 
 
+def _state_url(text: str) -> str:
+    url = _url(*STATE_SCHEMES)(text)
+    if is_cluster(url):
+        for node in nodes_of(url):
+            host_and_port(node)
+            if urlsplit(node).path.strip("/") not in ("", "0"):
+                raise ValueError("expected no database, or 0: a Redis Cluster has no other")
+    return url
+
+
 def _number(kind: type, least: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         try:
@@ -142,7 +180,7 @@ def _choice(*words: str) -> Callable[[str], str]:
 
 _VARIABLES: dict[str, Variable] = {
     "broker_url": ("BROKER_URL", _url(*BROKER_SCHEMES)),
-    "redis_url": ("REDIS_URL", _url(*STATE_SCHEMES)),
+    "redis_url": ("REDIS_URL", _state_url),
     "jobs": ("COORDINATOR_JOBS", words),
     "queue": ("COORDINATOR_QUEUE", str),
     "queue_type": ("COORDINATOR_QUEUE_TYPE", _choice("classic", "quorum")),

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import MissingServer, RabbitMQ, Redis, Worker
+from tests.servers import MissingServer, RabbitMQ, Redis, RedisCluster, Worker
 
 BROKER_KINDS = ("rabbitmq", "redis")
 FLOORS = ("unit", "integration", "acceptance", "faults", "deploy")
@@ -41,7 +41,11 @@ class Servers:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="batuta-tests-")
-        self._classes: dict[str, Callable[[Path], Any]] = {"rabbitmq": RabbitMQ, "redis": Redis}
+        self._classes: dict[str, Callable[[Path], Any]] = {
+            "rabbitmq": RabbitMQ,
+            "redis": Redis,
+            "cluster": RedisCluster,
+        }
         self._launched: dict[str, Any] = {}
 
     def launch(self, name: str) -> Any:
@@ -68,6 +72,7 @@ class Servers:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("batuta")
     group.addoption("--broker", choices=BROKER_KINDS, help="this broker only (default: each in turn)")
+    group.addoption("--cluster", action="store_true", help="keep the jobs in a Redis Cluster of three nodes")
     group.addoption("--canvases", type=int, default=25, help="conformance: how many random canvases")
     group.addoption("--every-point", action="store_true", help="faults: every crash point, not a sample")
     group.addoption("--results", help="faults: keep what came of each crash point here, and resume from it")
@@ -123,6 +128,9 @@ def _needs(item: pytest.Item) -> set[str]:
     names = set(getattr(item, "fixturenames", ()))
     params = getattr(getattr(item, "callspec", None), "params", {})
     needed = {"redis"} if names & {"redis_server", "services"} else set()
+    in_cluster = item.config.getoption("--cluster") or item.get_closest_marker("cluster")
+    if "redis_cluster" in names or (in_cluster and "services" in names):
+        needed.add("cluster")
     if "rabbitmq" in names or params.get("services") == "rabbitmq":
         needed.add("rabbitmq")
     return needed
@@ -141,6 +149,12 @@ def redis_server(request: pytest.FixtureRequest) -> Redis:
     return _ready(request, "redis")
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(request: pytest.FixtureRequest) -> RedisCluster:
+    """The session's private Redis Cluster: three primaries without replicas."""
+    return _ready(request, "cluster")
+
+
 def _ready(request: pytest.FixtureRequest, name: str) -> Any:
     try:
         server = request.config.stash[SERVERS].launch(name)
@@ -157,7 +171,9 @@ def services(request: pytest.FixtureRequest, redis_server: Redis) -> Services:
     """A broker and a Redis, once for each kind of broker; queue and key prefix are this test's own."""
     kind = request.param
     broker_url = request.getfixturevalue("rabbitmq").url() if kind == "rabbitmq" else redis_server.url(0)
-    return make_services(kind, broker_url, redis_server.url(1))
+    in_cluster = request.config.getoption("--cluster") or request.node.get_closest_marker("cluster")
+    state = request.getfixturevalue("redis_cluster") if in_cluster else redis_server
+    return make_services(kind, broker_url, state.url(1))
 
 
 def make_services(kind: str, broker_url: str, redis_url: str) -> Services:

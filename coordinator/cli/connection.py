@@ -7,16 +7,15 @@ Invariant: BROKER_URL and REDIS_URL are set in the environment before
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from coordinator.errors import BrokerUnreachable, StateUnreachable
+from coordinator.reach import unreachable
 from coordinator.settings import Settings, redacted
 
 if TYPE_CHECKING:
@@ -99,11 +98,8 @@ def running_coordinator() -> Coordinator:
         if not is_embedded_running():
             raise StateUnreachable("no embedded server runs")
         return open_coordinator(worker=False, say=lambda _: None).coordinator
-    address = urlsplit(settings.redis_url)
-    try:
-        socket.create_connection((address.hostname or "localhost", address.port or 6379), PROBE_S).close()
-    except OSError as error:
-        raise StateUnreachable(f"Redis does not answer: {error}") from error
+    if fault := unreachable(settings.redis_url, PROBE_S):
+        raise StateUnreachable(f"Redis does not answer: {fault}")
     return _facade()
 
 

@@ -10,17 +10,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
+from coordinator.doctor import cluster
+from coordinator.doctor.connection import once
 from coordinator.doctor.finding import ERROR, OK, WARN, Finding, judged
 from coordinator.parts import Parts
-from coordinator.reach import CONNECT_S, unreachable
-from coordinator.settings import redacted
+from coordinator.settings import is_cluster, redacted
 
-ANSWER_S = 1.5
 #: From this part of the memory that there is on, writes may soon be refused.
 FULL = 0.85
 #: A clock further off is said: logs, `expires` and times that people read go wrong, leases never do.
@@ -30,37 +27,47 @@ LEFT_S = 30.0
 
 
 def server(parts: Parts) -> Iterator[Finding]:
-    """Check the server; an error that is named ``redis`` says that it can't be used."""
+    """Check the server, or a cluster's primaries; an error that is named ``redis`` says it can't be used."""
     url = parts.settings.redis_url
     try:
-        said, skew_s = _ask(url)
+        nodes = [url]
+        if is_cluster(url):
+            nodes, found = cluster.look(url)
+            yield found
+        found_on = {node: _judge(node, *_ask(node)) for node in nodes}
     except (RedisError, OSError) as error:
         yield Finding("redis", ERROR, f"{redacted(url)}: {error}", "start it, or correct REDIS_URL")
         return
+    yield from cluster.worst(found_on)
+
+
+def _judge(url: str, said: dict[str, Any], skew_s: float) -> list[Finding]:
     version = str(said.get("valkey_version") or said["redis_version"])
     is_old = int(version.partition(".")[0]) < 7
-    yield judged(
-        "redis",
-        f"{version} at {redacted(url)}",
-        "use Redis 7 or newer, or Valkey",
-        fault=ERROR if is_old else "",
-    )
-    yield _persistence(said)
     policy = said.get("maxmemory_policy", "noeviction")
     evicts = policy != "noeviction" and bool(said.get("maxmemory"))
-    yield judged(
-        "eviction",
-        f"maxmemory-policy {policy}",
-        "set maxmemory-policy noeviction: an evicted key is a lost job",
-        fault=ERROR if evicts else "",
-    )
-    yield _memory(said)
-    yield judged(
-        "clock here",
-        f"{abs(skew_s):.1f} s {'before' if skew_s > 0 else 'behind'} Redis'",
-        "set this host's clock (NTP): times that people read are wrong; leases go by Redis' clock",
-        fault=WARN if abs(skew_s) > SKEW_S else "",
-    )
+    return [
+        judged(
+            "redis",
+            f"{version} at {redacted(url)}",
+            "use Redis 7 or newer, or Valkey",
+            fault=ERROR if is_old else "",
+        ),
+        _persistence(said),
+        judged(
+            "eviction",
+            f"maxmemory-policy {policy}",
+            "set maxmemory-policy noeviction: an evicted key is a lost job",
+            fault=ERROR if evicts else "",
+        ),
+        _memory(said),
+        judged(
+            "clock here",
+            f"{abs(skew_s):.1f} s {'before' if skew_s > 0 else 'behind'} Redis'",
+            "set this host's clock (NTP): times that people read are wrong; leases go by Redis' clock",
+            fault=WARN if abs(skew_s) > SKEW_S else "",
+        ),
+    ]
 
 
 def jobs(parts: Parts) -> Iterator[Finding]:
@@ -99,12 +106,7 @@ def jobs(parts: Parts) -> Iterator[Finding]:
 
 def _ask(url: str) -> tuple[dict[str, Any], float]:
     """Return what the server says of itself, and how far our clock is before its own (s)."""
-    fault = unreachable(url)
-    if fault:
-        raise OSError(fault)
-    options: dict[str, Any] = {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S}
-    client: Any = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
-    with client:
+    with once(url) as client:
         before = time.time()
         seconds, micros = client.time()
         ours = (before + time.time()) / 2

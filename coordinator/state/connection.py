@@ -2,7 +2,8 @@
 
 Owns the client's retries and the loading of ``lua/*.lua``. Invariant: every
 script is safe to repeat, so a call whose answer was lost is simply made again.
-redis-py's pool opens new connections in a forked child by itself.
+redis-py's pool opens new connections in a forked child by itself. What a Redis
+Cluster needs beyond that is in ``cluster.py``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any
 
 import redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, RedisError
 from redis.retry import Retry
 
-from coordinator.errors import StateUnreachable
-from coordinator.settings import redacted
+from coordinator.settings import is_cluster
+from coordinator.state.cluster import ClusterClient, patience
 from coordinator.state.keys import counts_beside
+from coordinator.state.reaching import reaching
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 10.0
@@ -50,31 +51,6 @@ class Scripts:
         return answer if isinstance(answer, list) else [answer]
 
 
-class reaching:  # noqa: N801 - a context manager, read as a word
-    """Turn redis-py's errors into ``StateUnreachable``, with what to do."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, AuthenticationError):
-            raise StateUnreachable(
-                f"Redis at {redacted(self.url)} refused the password; check user and password in REDIS_URL"
-            ) from error
-        if isinstance(error, OutOfMemoryError):
-            raise StateUnreachable(
-                f"Redis at {redacted(self.url)} is out of memory and refuses writes; raise its maxmemory, "
-                "or keep finished jobs for less long (COORDINATOR_RETENTION_S)"
-            ) from error
-        if isinstance(error, RedisError) and not isinstance(error, NoScriptError):  # reloads
-            raise StateUnreachable(
-                f"Redis at {redacted(self.url)} can't be used: {error}; is it running, and REDIS_URL right?"
-            ) from error
-
-
 class Client(redis.Redis):
     """redis-py's client, with our errors: reads have no script around them that would turn them."""
 
@@ -85,12 +61,14 @@ class Client(redis.Redis):
             return super().execute_command(*args, **options)
 
 
-def connect(url: str) -> redis.Redis:
+def connect(url: str) -> Client | ClusterClient:
     """Return a client that retries on its own: at once, then up to 1 s apart, for about 3 s."""
-    client = Client.from_url(
+    timeouts = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": ANSWER_TIMEOUT_S}
+    if is_cluster(url):
+        return ClusterClient(url, patience(), **timeouts)
+    client: Client = Client.from_url(
         url,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S,
+        **timeouts,
         health_check_interval=25,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 6),
         retry_on_error=[redis.exceptions.ConnectionError, redis.exceptions.TimeoutError],

@@ -18,9 +18,9 @@ from kombu.utils.json import loads
 from coordinator import blobs
 from coordinator.errors import JobNotFound
 from coordinator.plan import Plan, Shape, filled, leaves, prefix_of
-from coordinator.state.connection import reaching
 from coordinator.state.ending import Ending
 from coordinator.state.keys import SHARDS, Keys
+from coordinator.state.reaching import reaching
 from coordinator.state.streamed import Streamed
 from coordinator.states import Flag, State, Validation
 from coordinator.stream import Stream, plan_of

@@ -16,8 +16,9 @@ from kombu.utils.json import dumps
 
 from coordinator.plan import Follow, Plan, PlannedStep
 from coordinator.settings import Settings
-from coordinator.state.connection import Scripts, reaching
+from coordinator.state.connection import Scripts
 from coordinator.state.keys import SHARDS, Keys
+from coordinator.state.reaching import reaching
 from coordinator.state.views import Views
 from coordinator.states import Flag
 

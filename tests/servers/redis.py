@@ -36,7 +36,13 @@ class Redis:
 
     def launch(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
-        settings = {
+        (self.home / "redis.conf").write_text(
+            "".join(f"{name} {value}\n" for name, value in self.settings().items())
+        )
+        self.process.launch()
+
+    def settings(self) -> dict[str, object]:
+        return {
             "bind": self.address,
             "port": self.port,
             "requirepass": self.password,
@@ -47,10 +53,6 @@ class Redis:
             "maxmemory-policy": "noeviction",
             "databases": 64,
         }
-        (self.home / "redis.conf").write_text(
-            "".join(f"{name} {value}\n" for name, value in settings.items())
-        )
-        self.process.launch()
 
     def wait_ready(self) -> None:
         wait_ready(self.process, self._answers, what="Redis", timeout_s=START_TIMEOUT_S)

@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from redis.crc import key_slot
 
 from coordinator.errors import BatutaError, JobFailed, SettingsError
-from coordinator.settings import Settings, redacted
+from coordinator.settings import Settings, nodes_of, redacted
 from coordinator.state.connection import PRELUDES
-from coordinator.state.keys import Keys, parse_step_id, step_id
+from coordinator.state.keys import Keys, counts_beside, parse_step_id, step_id
 from coordinator.states import TERMINAL, TRANSITIONS, State, new_job_id
 from coordinator.validation import job_id_for
 
@@ -104,3 +105,34 @@ def test_settings_tell_all_faults_together_and_hide_passwords():
     with pytest.raises(SettingsError, match="set both or neither"):
         Settings.from_env({"BROKER_URL": "amqp://h"})
     assert redacted("amqp://u:pa@ss@h/v") == "amqp://u:***@h/v"
+
+
+def test_cluster_url_names_each_node_when_read():
+    """What every node has in common stands once: scheme, password, options."""
+    url = "rediss+cluster://:p,w@one:7001,two:7002/0?ssl_cert_reqs=required"
+
+    assert Settings.from_env({"BROKER_URL": "amqp://x", "REDIS_URL": url}).redis_url == url
+    assert nodes_of(url) == [
+        f"rediss://:p,w@{at}/0?ssl_cert_reqs=required" for at in ("one:7001", "two:7002")
+    ]
+    assert nodes_of("redis://one:1/2") == ["redis://one:1/2"]
+    assert redacted(url) == "rediss+cluster://:***@one:7001,two:7002/0?ssl_cert_reqs=required"
+
+
+@pytest.mark.parametrize("url", ["redis+cluster://one:7001/3", "redis+cluster://one:7001,two:seven"])
+def test_cluster_url_is_refused_when_a_cluster_has_no_such_place(url):
+    """There is no database but 0, and each node has a port."""
+    with pytest.raises(SettingsError, match="REDIS_URL"):
+        Settings.from_env({"BROKER_URL": "amqp://x", "REDIS_URL": url})
+
+
+def test_keys_of_a_job_share_a_slot_when_its_id_is_any():
+    """A job's keys, its shard's indexes and counts, and its channel: one script may touch all."""
+    for job in ("process_data-k3f9", "2026-11-24/orders", "", "{1}", "a}b{c", "ä"):
+        keys = Keys("p").named(
+            job, "m p f e r x g a b s v jobs active leases timers outbox alerts counts stalled"
+        )
+
+        assert (
+            len({key_slot(key.encode()) for key in [*keys, Keys("p").channel(job), counts_beside(keys)]}) == 1
+        )
