@@ -138,9 +138,9 @@ def main() -> None:
                 for side in sides if number % 2 else sides[::-1]:
                     with fleet(side.app, shape, servers.home, side.env):
                         measure(side, sizes, Notes(raw, shape, side.name))
-            print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(raw, indent=1))
+            print(f"round {number + 1} of {args.rounds}", file=sys.stderr, flush=True)
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(raw, indent=1))
     report(raw)
 
 
