@@ -15,7 +15,18 @@ from coordinator.errors import JobCancelled, JobFailed, JobRejected, StateUnreac
 from coordinator.metrics import make_registry
 from coordinator.states import State
 from tests.conftest import Services, make_services
-from tests.flows import add, count_to, die, double, flaky, grow, mark_but_seven, total, until_cancelled
+from tests.flows import (
+    add,
+    count_to,
+    die,
+    double,
+    flaky,
+    grow,
+    mark_but_seven,
+    total,
+    until_cancelled,
+    wait_for_file,
+)
 from tests.servers import RabbitMQ, RedisCluster, Worker
 from tests.waiting import wait_until
 
@@ -78,14 +89,14 @@ def test_canvases_give_their_values_when_jobs_lie_in_a_cluster(coordinator, work
 
 def test_jobs_are_steered_when_they_lie_in_a_cluster(coordinator, worker, tmp_path):
     """Pause and resume, cancel, a step's retry, a killed child, and a retry that keeps what is recorded."""
-    paused = coordinator.launch(chain(add.s(1, 1), double.s()))
-    if coordinator.status(paused).state == State.PROCESSING:
-        coordinator.pause(paused)
-        coordinator.resume(paused)
+    gate = tmp_path / "gate"
+    paused = coordinator.launch(chain(wait_for_file.s(str(gate)), add.si(1, 1), double.s()))
+    coordinator.pause(paused)
+    assert coordinator.status(paused).state == State.PAUSED
     cancelled = coordinator.launch(until_cancelled.s(str(tmp_path / "seen")))
     wait_until(lambda: (tmp_path / "seen.started").exists(), what="the step to run")
     coordinator.cancel(cancelled)
-    runs, gate = tmp_path / "runs", tmp_path / "gate"
+    runs = tmp_path / "runs"
     failed = coordinator.launch(
         chain(count_to.s(9), each(mark_but_seven.s(str(runs), str(gate)), join=total.s()))
     )
@@ -93,6 +104,7 @@ def test_jobs_are_steered_when_they_lie_in_a_cluster(coordinator, worker, tmp_pa
         coordinator.wait(failed, timeout_s=20)
     gate.touch()
     coordinator.retry(failed)
+    coordinator.resume(paused)
 
     assert coordinator.wait(failed, timeout_s=20) == 36
     assert sorted(runs.read_text().split()) == list("012345678")
@@ -111,8 +123,8 @@ def test_jobs_are_seen_when_they_lie_in_a_cluster(coordinator, worker):
     with pytest.raises(JobRejected):
         coordinator.wait(rejected, timeout_s=20)
 
-    found = coordinator.page(kind="sum_to", limit=4)
-    rest = coordinator.page(kind="sum_to", limit=4, cursor=found.next)
+    found = coordinator.state_manager.page(kind="sum_to", limit=4)
+    rest = coordinator.state_manager.page(kind="sum_to", limit=4, cursor=found.next)
     assert [job.id for job in [*found.jobs, *rest.jobs]] == [rejected, *(r.id for r in reversed(receipts))]
     assert [alert["alert"] for alert in coordinator.alerts() if alert["job"] == rejected] == ["rejected"]
     assert [event.event for event in coordinator.events("sum-3")][-1] == "succeeded"

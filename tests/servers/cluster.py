@@ -100,7 +100,9 @@ class RedisCluster:
 
     def _is_whole(self) -> bool:
         infos = [node.ask("CLUSTER INFO") for node in self.nodes]
-        replicas = sum(node.ask("ROLE")[0] == b"slave" for node in self.nodes)
+        roles = [node.ask("ROLE") for node in self.nodes]
+        # One that has never caught up is no candidate when its primary dies.
+        replicas = sum(role[0] == b"slave" and role[3] == b"connected" for role in roles)
         return replicas == len(self.nodes) - PRIMARIES and all(
             info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(len(self.nodes))
             for info in infos
