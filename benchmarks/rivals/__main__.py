@@ -30,10 +30,15 @@ def measure(driver: Driver, work: Work) -> Figures:
     driver.ask("chain", 3)
     driver.ask("fan", 50)
     found = {
-        f"chain of {length}": driver.ask("chain", length, times=work.short_chains if length < 10 else 3)
+        f"chain of {length}": driver.ask(
+            "chain", length, times=work.short_chains if length < 10 else work.repeats
+        )
         for length in work.chains
     }
-    found |= {f"join of {size}": driver.ask("fan", size, times=3 if size < 500 else 1) for size in work.sizes}
+    found |= {
+        f"join of {size}": driver.ask("fan", size, times=work.repeats if size < 500 else 1)
+        for size in work.sizes
+    }
     found["submit"] = driver.ask("submit", times=work.submits)
     driver.ask("chain", 3)  # behind the steps that were submitted, so that none is left for the next
     return found

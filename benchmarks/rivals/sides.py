@@ -25,6 +25,7 @@ class Work:
     short_chains: int = 20  # how often a chain of 3
     sizes: tuple[int, ...] = (100, 1000, 5000)
     submits: int = 100
+    repeats: int = 3  # how often a chain of 100, and a join below 500
 
 
 def most(works: Sequence[Work]) -> Work:
@@ -133,9 +134,9 @@ RIVALS = (
         service_ready="Configure Prefect to communicate",
         workers=(("with_prefect.py",),) * 2,
         ready="ready.",
-        work=Work(sizes=(100, 1000)),
+        work=Work(short_chains=5, sizes=(100, 1000), submits=20, repeats=1),
         rounds=3,
     ),
 )
 #: Who is measured in one run, of five minutes at most.
-TOGETHER = (("dramatiq", "streaQ"), ("celery-director", "celery-dyrygent"), ("DBOS", "Prefect"))
+TOGETHER = (("dramatiq", "streaQ"), ("celery-director", "celery-dyrygent"), ("DBOS",), ("Prefect",))
