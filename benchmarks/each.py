@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +22,8 @@ from typing import Any
 import psutil
 
 from benchmarks.curve import draw
-from tests.servers import RabbitMQ, Redis, Worker
+from benchmarks.servers import private_servers
+from tests.servers import Worker
 
 PAUSE_S = 0.25
 MIB = 1024 * 1024
@@ -144,38 +144,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/each.json"))
     parser.add_argument("--picture", type=Path, default=Path("docs/pictures/each-memory.svg"))
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="batuta-bench-") as folder:
-        home = Path(folder)
-        rabbitmq, redis = RabbitMQ(home / "rabbitmq"), Redis(home / "redis")
-        for server in (rabbitmq, redis):
-            server.home.mkdir(parents=True, exist_ok=True)
-            server.launch()
-        worker = None
+    with private_servers() as servers:
+        os.environ.update(servers.env(), COORDINATOR_JOBS="benchmarks.noop_tasks")
+        worker = Worker(os.environ, home=servers.home, concurrency=2).start()
         try:
-            for server in (rabbitmq, redis):
-                server.wait_ready()
-            os.environ.update(
-                BROKER_URL=rabbitmq.url(), REDIS_URL=redis.url(1), COORDINATOR_JOBS="benchmarks.noop_tasks"
-            )
-            worker = Worker(os.environ, home=home, concurrency=2).start()
             beam = max(
-                psutil.Process(rabbitmq.process.pid).children(recursive=True),
+                psutil.Process(servers.rabbitmq.process.pid).children(recursive=True),
                 key=lambda p: p.memory_info().rss,
             )
             memory = Memory(
                 {
                     "worker, parent": worker.pid,
                     "RabbitMQ": beam.pid,
-                    "Redis": redis.process.pid,
+                    "Redis": servers.redis.process.pid,
                     "submitter": os.getpid(),
                 }
             )
             found = list(rounds(args, memory))
         finally:
-            if worker is not None:
-                worker.stop()
-            rabbitmq.stop()
-            redis.stop()
+            worker.stop()
     summary = report(found)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({"summary": summary, "rounds": found}))

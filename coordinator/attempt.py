@@ -258,11 +258,7 @@ class Attempt:
 
     def _defer(self, again: Retry) -> None:
         delay_ms = max(0, round(float(again.when or 0) * 1000))
-        message = (
-            f"retry in {delay_ms / 1000:g} s: {again.exc!r}"
-            if again.exc
-            else f"retry in {delay_ms / 1000:g} s"
-        )
+        message = f"retry in {delay_ms / 1000:g} s" + (f": {again.exc!r}" if again.exc else "")
         self._patiently(self.state.defer, self.job, self.step.key, self.number, delay_ms, message)
 
     def _reject(self, reject: Reject) -> NoReturn:
