@@ -31,6 +31,7 @@ from coordinator.plan import Plan
 from coordinator.registry import Kind
 from coordinator.settings import Settings
 from coordinator.state import parse_step_id
+from coordinator.state.feed import Feed
 from coordinator.states import Event, JobStatus, State, StepStatus
 from coordinator.submission import Submission
 from coordinator.why import Reason, reasons
@@ -128,6 +129,10 @@ class Coordinator(Submission):
     def events(self, job: str, after: str = "0") -> list[Event]:
         self._state.state(job)
         return self._state.events(job, after)
+
+    def feed(self, *, past: bool = False) -> Feed:
+        """Return the events of all jobs from now on, or (``past``) from the oldest kept: ``feed.new()``."""
+        return Feed(self._state, past=past)
 
     def alerts(self, limit: int = 100) -> list[dict[str, Any]]:
         return self._state.alerts(limit)

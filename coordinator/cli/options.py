@@ -86,6 +86,7 @@ def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
 
 
 job_argument = click.argument("job", metavar="JOB", shell_complete=completion.jobs)
+optional_job_argument = click.argument("job", metavar="[JOB]", required=False, shell_complete=completion.jobs)
 kind_argument = click.argument("kind", metavar="KIND", shell_complete=completion.kinds)
 kind_option = click.option("--kind", metavar="KIND", shell_complete=completion.kinds, help="Only this kind.")
 state_option = click.option(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import click
 
@@ -19,8 +21,7 @@ from coordinator.cli.session import Session, program_name
 from coordinator.errors import Unreachable, WaitTimeout
 from coordinator.states import JobStatus
 
-if TYPE_CHECKING:
-    from coordinator.coordinator import Coordinator
+T = TypeVar("T")
 
 FIRST_POLL_S, LAST_POLL_S = 0.05, 0.5
 IDLE_S = 15.0  # how long a job may wait for its first step before the watch wonders
@@ -72,7 +73,7 @@ def follow(session: Session, job_id: str, view: View, *, timeout_s: float | None
 def _poll(session: Session, job_id: str, view: View, timeout_s: float | None) -> JobStatus:
     coordinator, begun, pause_s = session.coordinator(), time.monotonic(), FIRST_POLL_S
     while True:
-        status = _patient_status(coordinator, job_id, view)
+        status = patient(partial(coordinator.status, job_id), view.note)
         view.update(status)
         if status.state.is_terminal:
             return status
@@ -86,14 +87,18 @@ def _poll(session: Session, job_id: str, view: View, timeout_s: float | None) ->
         pause_s = min(pause_s * 1.3, LAST_POLL_S)
 
 
-def _patient_status(coordinator: Coordinator, job_id: str, view: View) -> JobStatus:
-    # A server that restarts must not end the watch of a job that outlives it.
+def patient(call: Callable[[], T], tell: Callable[[str], object]) -> T:
+    """Call again while the servers are away: one that restarts must not end what outlives it.
+
+    Raises:
+        Unreachable: they were for 30 s.
+    """
     begun = time.monotonic()
     while True:
         try:
-            return coordinator.status(job_id)
+            return call()
         except Unreachable as error:
             if time.monotonic() - begun > PATIENCE_S:
                 raise
-            view.note(f"{error}; trying again")
+            tell(f"{error}; trying again")
         time.sleep(LAST_POLL_S)

@@ -17,7 +17,7 @@ from redis.retry import Retry
 
 from coordinator.settings import is_cluster
 from coordinator.state.cluster import ClusterClient, patience
-from coordinator.state.keys import counts_beside
+from coordinator.state.keys import beside
 from coordinator.state.reaching import reaching
 
 CONNECT_TIMEOUT_S = 3.0
@@ -47,7 +47,7 @@ class Scripts:
             StateUnreachable: Redis did not answer, after the client's own retries.
         """
         with reaching(self.url):
-            answer = _text(self._scripts[name](keys=[*keys, counts_beside(keys)], args=args))
+            answer = _text(self._scripts[name](keys=[*keys, *beside(keys)], args=args))
         return answer if isinstance(answer, list) else [answer]
 
 

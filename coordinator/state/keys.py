@@ -14,6 +14,7 @@ leases   zset    ``job|step`` by the time the lease ends (ms)
 timers   zset    ``job|step`` by the time a retry is due, ``job|!deadline`` (ms)
 outbox   zset    ``job|trigger`` by the time it was noted (ms): recorded, not known to be sent
 alerts   stream  alerts of the shard, about 1,000 kept
+events   stream  what happened to the jobs of the shard, about 2,000 events kept
 counts   hash    how often what happened, for metrics: ``what|label|kind`` -> number
 stalled  zset    jobs that were said to stand still, by the last progress (ms) that they had made
 ======== ======= ==============================================================
@@ -92,10 +93,10 @@ def step_id(job: str, key: str, label: str) -> str:
     return f"{job}:{key}.{label}"
 
 
-def counts_beside(keys: list[str]) -> str:
-    """Return the key of the counts of the shard that the keys belong to."""
+def beside(keys: list[str]) -> tuple[str, str]:
+    """Return the keys of the events and the counts of the shard that the keys belong to."""
     head = next(key for key in reversed(keys) if "}:" in key).partition("}:")[0]
-    return f"{head}}}:counts"
+    return f"{head}}}:events", f"{head}}}:counts"
 
 
 def parse_step_id(task_id: str) -> tuple[str, str] | None:

@@ -26,6 +26,8 @@ CAME_BACK_EMPTY = (
     "Redis came back empty: every job that it held is forgotten, running steps included; "
     "submit again what must run, and look at its persistence (appendonly yes)"
 )
+#: Events kept in a shard's stream; so in ``lua/prelude.lua``.
+FEED_LENGTH = 2000
 
 
 class Overdue(NamedTuple):
@@ -192,6 +194,8 @@ class Steps(Views):
             fields = {"event": event, "step": step, "detail": detail}
             pipe = self.client.pipeline(transaction=False)
             pipe.xadd(self.keys.named(job, "e")[0], fields, maxlen=1000, approximate=True)
+            feed = self.keys.named(job, "events")[0]
+            pipe.xadd(feed, {"job": job, **fields}, maxlen=FEED_LENGTH, approximate=True)
             pipe.hincrby(self.keys.named(job, "counts")[0], f"event|{event}|")
             pipe.execute()
 

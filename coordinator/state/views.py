@@ -56,7 +56,7 @@ class Views(Overview):
     def events(self, job: str, after: str = "0") -> list[Event]:
         """Return a job's events, oldest first, that came after the event ``after``."""
         entries = self.client.xrange(self._key(job, "e"), min=f"({after}" if after != "0" else "-")
-        return [_event(job, entry_id.decode(), _decoded(fields)) for entry_id, fields in entries]
+        return [_event(job, entry_id.decode(), decoded(fields)) for entry_id, fields in entries]
 
     def alerts(self, limit: int = 100) -> list[dict[str, Any]]:
         """Return the newest alerts."""
@@ -64,15 +64,13 @@ class Views(Overview):
         for shard in range(SHARDS):
             for entry_id, fields in self.client.xrevrange(self.keys.index(shard, "alerts"), count=limit):
                 stamp = entry_id.decode()
-                found.append(
-                    {"id": f"{shard}:{stamp}", "at_ms": int(stamp.partition("-")[0]), **_decoded(fields)}
-                )
+                found.append({"id": f"{shard}:{stamp}", "at_ms": ms_of(stamp), **decoded(fields)})
         return sorted(found, key=lambda alert: alert["at_ms"], reverse=True)[:limit]
 
     # -- private ------------------------------------------------------------
 
     def _meta(self, job: str) -> dict[str, str]:
-        fields = _decoded(self.client.hgetall(self._key(job, "m")))
+        fields = decoded(self.client.hgetall(self._key(job, "m")))
         if "state" not in fields:
             raise self._not_found(job)
         return fields
@@ -148,9 +146,16 @@ class Views(Overview):
 
 
 def _event(job: str, entry_id: str, fields: dict[str, str]) -> Event:
-    at_ms = int(entry_id.partition("-")[0])
-    return Event(entry_id, at_ms, job, fields["event"], fields.get("step", ""), fields.get("detail", ""))
+    return Event(
+        entry_id, ms_of(entry_id), job, fields["event"], fields.get("step", ""), fields.get("detail", "")
+    )
 
 
-def _decoded(fields: dict[bytes, bytes]) -> dict[str, str]:
+def ms_of(entry_id: str) -> int:
+    """Return when an entry of a stream was added, by Redis' clock."""
+    return int(entry_id.partition("-")[0])
+
+
+def decoded(fields: dict[bytes, bytes]) -> dict[str, str]:
+    """Return the fields of an entry or a hash as text."""
     return {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}

@@ -78,6 +78,19 @@ def test_command_exits_with_124_when_the_job_still_runs(program, held, words):
     assert f"watch {held}" in done.stderr
 
 
+def test_events_follow_all_jobs_as_they_happen(program, worker):
+    """Without a job named, one stream tells of every job until Ctrl-C, as JSON Lines."""
+    program.submit()  # before: not told
+    with program.start("events", "-f", "-v", "--state", "succeeded", "-o", "json") as events:
+        wait_until(lambda: "from now on" in events.stderr.readline(), what="it to follow")
+        jobs = {program.submit(), program.submit()}
+        told = [json.loads(events.stdout.readline()) for _ in jobs]
+        events.send_signal(signal.SIGINT)
+        assert events.wait(timeout=60) == 130
+    assert {event["job"] for event in told} == jobs
+    assert {(event["event"], event["kind"]) for event in told} == {("succeeded", "sum")}
+
+
 def test_watch_detaches_when_interrupted(program, held):
     """Ctrl-C ends the watch and says how to go on; the job is left alone."""
     with program.start("watch", held) as watch:

@@ -128,6 +128,8 @@ def test_jobs_are_seen_when_they_lie_in_a_cluster(coordinator, worker):
     assert [job.id for job in [*found.jobs, *rest.jobs]] == [rejected, *(r.id for r in reversed(receipts))]
     assert [alert["alert"] for alert in coordinator.alerts() if alert["job"] == rejected] == ["rejected"]
     assert [event.event for event in coordinator.events("sum-3")][-1] == "succeeded"
+    happened = coordinator.feed(past=True).new(kind="sum_to")
+    assert [event.event for event in happened if event.job == "sum-3"][-1] == "succeeded"
     assert coordinator.resolve("sum-4") == "sum-4"
     sample = make_registry(coordinator.state_manager).get_sample_value
     assert sample("batuta_redis_up") == 1

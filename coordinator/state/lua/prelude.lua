@@ -1,9 +1,9 @@
 -- What every script shares: counts, Redis' clock, events, alerts and the end of a job.
 -- Put before each script by StateManager. Scripts name their keys in KEYS order.
 
--- The last key of every script, beside those that it names: the shard's counts (hash), for coordinator/metrics.py.
--- A field is "what|label|kind of job".
-local counts_key = table.remove(KEYS)
+-- The last keys of every script, beside those that it names: the shard's events (stream), for state/feed.py, and
+-- its counts (hash), for coordinator/metrics.py. A field is "what|label|kind of job".
+local counts_key, feed_key = table.remove(KEYS), table.remove(KEYS)
 
 local function count(field)
   redis.call('HINCRBY', counts_key, field, 1)
@@ -34,8 +34,10 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
+-- Note an event of the job, ARGV[1], in its own stream and in that of all jobs of the shard.
 local function note(events_key, event, step, detail)
   redis.call('XADD', events_key, 'MAXLEN', '~', 1000, '*', 'event', event, 'step', step, 'detail', detail)
+  redis.call('XADD', feed_key, 'MAXLEN', '~', 2000, '*', 'job', ARGV[1], 'event', event, 'step', step, 'detail', detail)
   count('event|' .. event .. '|')
 end
 

@@ -44,6 +44,7 @@ class FakeCoordinator:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     told: list[Event] = field(default_factory=list)
     checks: list[Any] = field(default_factory=list)
+    looks: list[list[Event] | Exception] = field(default_factory=list)  # what each look at the feed gives
     ran: list[StepStatus] = field(default_factory=list)
     broker_fault: str = ""
 
@@ -78,6 +79,18 @@ class FakeCoordinator:
 
     def events(self, job_id: str, after: str = "0") -> list[Event]:
         return [event for event in self.told if event.id > after]
+
+    def feed(self, *, past: bool = False) -> FakeCoordinator:
+        self.calls.append(("feed", past))
+        return self
+
+    def new(self, kind: str | None = None) -> list[Event]:
+        if not self.looks:
+            raise KeyboardInterrupt
+        look = self.looks.pop(0)
+        if isinstance(look, Exception):
+            raise look
+        return look
 
     def alerts(self, limit: int = 100) -> list[dict[str, Any]]:
         return []

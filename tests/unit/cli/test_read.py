@@ -126,6 +126,34 @@ def test_events_are_json_lines_when_json(facade, call):
     assert [json.loads(line)["event"] for line in lines] == ["submitted", "succeeded"]
 
 
+def test_events_of_all_jobs_go_on_when_redis_restarts(facade, call):
+    """A short absence of the server doesn't end what follows; Ctrl-C does."""
+    first, second = (
+        Event("0:1", 5, JOB, "submitted"),
+        Event("3:1", 6, "orders-zzz", "step-failed", "1/0.a", "bad"),
+    )
+    facade.looks = [[first], errors.StateUnreachable("gone"), [second]]
+    result = call("events", "--follow")
+    assert result.exit_code == 130
+    lines = [line.partition("  ")[2].split() for line in result.stdout.splitlines()]
+    assert lines == [[JOB, "submitted"], ["orders-zzz", "step-failed", "1/0.a", "bad"]]
+    assert result.stderr.count("gone; trying again") == 1
+
+
+def test_events_are_those_into_a_state_when_asked(facade, call):
+    """--state takes the events by which a job comes into it, whatever they are called."""
+    facade.looks = [[Event("0:1", 5, JOB, word) for word in ("submitted", "processing", "paused", "resumed")]]
+    result = call("events", "--state", "processing")
+    assert [line.split()[2] for line in result.stdout.splitlines()] == ["processing", "resumed"]
+    assert facade.calls == [("feed", True)]
+
+
+def test_events_refuse_a_kind_when_a_job_is_named(facade, call):
+    """A job is of one kind: whoever gives both has mistyped something."""
+    facade.found = [make_job()]
+    assert call("events", JOB, "--kind", "orders").exit_code == 2
+
+
 def test_watch_tells_each_change_once_when_piped(facade, call):
     """Plain lines, and only when something changed."""
     states = [make_job(), make_job(), make_job(steps_done=9), make_job(State.SUCCEEDED, steps_done=10)]
