@@ -29,6 +29,7 @@ from coordinator.attempt import owner_of
 from coordinator.errors import BatutaError, JobNotFound
 from coordinator.limits import is_expendable
 from coordinator.parts import Parts
+from coordinator.quiet import QuietJobs
 from coordinator.state import parse_step_id
 from coordinator.state.steps import CAME_BACK_EMPTY
 from coordinator.watermark import Watermark
@@ -41,10 +42,12 @@ RENEWED_AFTER_S = 0.5
 RACE_GRACE_S = 0.3
 #: The pool looks for lost children every few seconds: until then their steps seem to run.
 ENDED_AGAIN_AFTER_S = 10.0
-#: Looked at in one tick, in each shard.
+#: Repaired in one tick, in each shard.
 AT_ONCE = 200
-#: A quiet job is looked at again after twice the time, up to this.
-LONGEST_BACK_OFF_S = 60.0
+#: At quiet jobs in one tick, and how long it may take; the rest waits for the next: leases must be renewed.
+LOOKS, LOOKS_S = 100, 0.5
+#: From one tick to the next where something is left to do.
+SHORT_PAUSE_S = 0.05
 
 
 class Reconciler:
@@ -59,7 +62,8 @@ class Reconciler:
         self._alerting = Alerting(parts)
         self._instance = ""  # id of the Redis that was seen last
         self._stopped: dict[str, float] = {}  # running steps that should not run, till when (s)
-        self._looks: dict[str, tuple[float, float]] = {}  # job -> (next look, monotonic; back-off, s)
+        self._quiet = QuietJobs(parts.state, self._settings.quiet_s)
+        self._is_behind = False  # more jobs are to be looked at than one tick could
         self._joined: int | None = None  # workers that have started, as last seen
 
     def tick(self) -> None:
@@ -78,13 +82,15 @@ class Reconciler:
         client, key = self._state.client, self._state.keys.joined
         joined = int(client.incr(key) if self._joined is None else client.get(key) or 0)
         if joined != self._joined:
-            self._looks.clear()
+            self._quiet.start_over()
         self._joined = joined
 
     def pause_s(self) -> float:
         """Return how long to wait for the next round: less where a step is about to be ended."""
+        if self._is_behind:
+            return SHORT_PAUSE_S
         ends = min(self._stopped.values(), default=float("inf"))
-        return min(self._settings.tick_s, max(0.05, ends - time.time()))
+        return min(self._settings.tick_s, max(SHORT_PAUSE_S, ends - time.time()))
 
     def renew_running(self) -> None:
         """Lengthen the leases of the steps that this worker has been running for a while.
@@ -114,19 +120,14 @@ class Reconciler:
                 os.kill(request.worker_pid, signal.SIGKILL)
 
     def repair(self) -> None:
-        """Send what is due, was left or was lost; takes one round trip while there is nothing."""
-        left_s = self._settings.lease_s / 2
-        for shard, found in enumerate(self._state.overdue(left_s, self._settings.quiet_s, AT_ONCE)):
+        """Send what is due, was left or was lost; takes few round trips while there is nothing."""
+        for shard, found in enumerate(self._state.overdue(self._settings.lease_s / 2, AT_ONCE)):
             if found.timers:
                 self.fire_timers(shard)
             self.take_back_leases(found.leases)
             for member in found.outbox:  # whoever noted it did not live to send it
                 self._send(*_split(member))
-            self.look_at_quiet_jobs(shard, found.active)
-        now = time.monotonic()
-        self._looks = {
-            job: look for job, look in self._looks.items() if look[0] > now - 2 * LONGEST_BACK_OFF_S
-        }
+        self.look_at_quiet_jobs()
 
     def fire_timers(self, shard: int) -> None:
         """Send the steps whose retry is due, and fail the jobs whose deadline has passed."""
@@ -140,23 +141,16 @@ class Reconciler:
             if self._state.release(job, key, "expired") == "released":
                 self._send(job, f"={key}")
 
-    def look_at_quiet_jobs(self, shard: int, jobs: Sequence[str]) -> None:
+    def look_at_quiet_jobs(self) -> None:
         """Send the steps again whose message was lost."""
-        now = time.monotonic()
-        for job in jobs:
-            next_look, back_off = self._looks.get(job, (0.0, self._settings.quiet_s))
-            if now < next_look:
-                continue
-            try:
-                is_repaired = self._watermark.repair(job)
-            except JobNotFound:  # kept no longer
-                self._state.client.zrem(self._state.keys.index(shard, "active"), job)
-                continue
-            if is_repaired is not None:  # None: still finding out
-                back_off = min(back_off * 2, LONGEST_BACK_OFF_S)
-                self._looks[job] = (now + back_off, back_off)
+        until = time.monotonic() + LOOKS_S
+        due = self._quiet.due(LOOKS)
+        for job, is_first in due:
+            self._watermark.suspect(job, is_first=is_first)
+        self._is_behind = self._watermark.settle(until) or len(due) == LOOKS
 
     def _send(self, job: str, trigger: str) -> None:
+        self._quiet.look_soon(job)
         try:
             if trigger == "!deadline":
                 if self._state.fail_deadline(job, "the job did not end before its deadline"):

@@ -1,18 +1,20 @@
 """Tell a lost message from a slow one, by a probe in the queue.
 
-Owns the probes. Invariant: a step is sent again only when a probe that was put
-into its queue after the step was seen to be open has been consumed, and the
-step is open still. A queue is first in, first out, so everything that was sent
-to it before the probe has been delivered by then. A probe is named by the time
-it was sent (Redis' clock, ms). At most one a queue is under way; another
-follows only after a patience that doubles, for probes can be lost too.
+Owns the probes and the suspicions. Invariant: a step is sent again only when a
+probe that was put into its queue after the step was seen to be open has been
+consumed, and the step is open still. A queue is first in, first out, so everything
+that was sent to it before the probe has been delivered by then. A probe is named by
+the time it was sent (Redis' clock, ms). At most one a queue is under way; another
+follows only after a patience that doubles, for probes can be lost too. While it is,
+the jobs that wait for it cost one read for all queues, however many they are.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 
 from coordinator.errors import JobNotFound
 from coordinator.parts import Parts
@@ -24,19 +26,31 @@ PROBE = "coordinator.probe"
 SETTLE_S = 1.0
 FIRST_PATIENCE_S = 4.0
 LONGEST_PATIENCE_S = 60.0
+#: A suspicion of a job that was not called quiet again for so long is forgotten.
+FORGOTTEN_AFTER_S = 900.0
 
 _PHASES = {State.RECEIVED: PHASE_CHECK, State.PROCESSING: PHASE_WORK}
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Suspicion:
-    """The open steps of a job when they were first seen."""
+    """The open steps of a job in a queue when they were first seen."""
 
     seen_ms: int
     attempts: dict[str, int]  # key -> attempts begun
-    returned_at: float | None = None  # when the last probe's return was seen, monotonic
+    raised_at: float = field(default_factory=time.monotonic)
+    returned_at: float | None = None  # when the probe's return was seen, monotonic
+
+
+@dataclass(slots=True)
+class _Probe:
+    """The newest probe of a queue."""
+
+    sent_ms: int = 0
+    sent_at: float = 0.0  # monotonic
+    patience_s: float = FIRST_PATIENCE_S
 
 
 class Watermark:
@@ -45,39 +59,61 @@ class Watermark:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._state = parts.state
-        self._suspicions: dict[str, _Suspicion] = {}
-        self._sent: dict[str, tuple[int, float]] = {}  # queue -> newest probe (ms), patience (s)
+        self._suspected: dict[str, dict[str, _Suspicion]] = {}  # queue -> job -> suspicion
+        self._probes: dict[str, _Probe] = defaultdict(_Probe)
 
-    def repair(self, job: str) -> bool | None:
-        """Look at one quiet job.
+    def suspect(self, job: str, *, is_first: bool) -> None:
+        """Suspect the open steps of a quiet job: their messages may be lost.
+
+        Args:
+            job: nothing has moved it for a while.
+            is_first: since it moved; otherwise a suspicion of it that is not settled yet is enough.
+        """
+        known = [jobs[job] for jobs in self._suspected.values() if job in jobs]
+        for suspicion in known:
+            suspicion.raised_at = time.monotonic()
+        if known and not is_first:
+            return
+        begun = self._state.begun(job)
+        found = self._open(job)
+        now_ms = self._state.now_ms()  # after the look: what was open then was sent before
+        for queue, steps in found.items():
+            attempts = {step.key: begun.get(step.key, 0) for step in steps}
+            self._suspected.setdefault(queue, {}).setdefault(job, _Suspicion(now_ms, attempts))
+
+    def settle(self, until: float) -> bool:
+        """Send again what is lost in the queues whose probe came back.
+
+        Args:
+            until: when to stop (monotonic); the rest is for the next call.
 
         Returns:
-            None while a probe is still to come back; False where nothing is lost; True when steps were
-            sent again.
+            whether something is left to settle now.
         """
-        open_steps = self._open(job)
-        if not open_steps:
-            self._suspicions.pop(job, None)
-            return False
-        begun = self._state.begun(job)
-        suspicion = self._suspicions.get(job)
-        if suspicion is None:
-            attempts = {step.key: begun.get(step.key, 0) for step in open_steps}
-            suspicion = self._suspicions[job] = _Suspicion(self._state.now_ms(), attempts)
-        queues = {self._parts.dispatcher.queue_of(step) for step in open_steps}
-        came_back = [self._has_come_back(queue, suspicion.seen_ms) for queue in queues]  # probes each queue
-        if not all(came_back):
-            return None
-        if suspicion.returned_at is None:
-            suspicion.returned_at = time.monotonic()
-        if time.monotonic() - suspicion.returned_at < SETTLE_S:
-            return None
-        del self._suspicions[job]
-        lost = [step for step in open_steps if suspicion.attempts.get(step.key) == begun.get(step.key, 0)]
-        self._send_again(job, lost)
-        return bool(lost)
+        self._forget_old()
+        queues = list(self._suspected)
+        for queue, returned_ms in zip(queues, self._state.probes_returned(queues), strict=True):
+            now = time.monotonic()
+            jobs = self._suspected[queue]
+            if any(suspicion.seen_ms > returned_ms for suspicion in jobs.values()):
+                self._send_probe(queue, returned_ms)
+            for job, suspicion in list(jobs.items()):
+                if suspicion.seen_ms > returned_ms:
+                    continue
+                suspicion.returned_at = suspicion.returned_at or now
+                if now - suspicion.returned_at < SETTLE_S:
+                    continue
+                if time.monotonic() > until:
+                    return True
+                del jobs[job]
+                self._judge(job, queue, suspicion)
+        return False
 
-    def _send_again(self, job: str, lost: list[PlannedStep]) -> None:
+    def _judge(self, job: str, queue: str, suspicion: _Suspicion) -> None:
+        """Send the steps again that were suspected, and are open still."""
+        begun = self._state.begun(job)
+        steps = self._open(job).get(queue, ())
+        lost = [step for step in steps if suspicion.attempts.get(step.key) == begun.get(step.key, 0)]
         for step in lost:
             self._state.note_outbox(job, f"={step.key}")
             self._parts.outbox.send_again(job, f"={step.key}")
@@ -85,32 +121,41 @@ class Watermark:
             self._state.note_event(job, "redriven", lost[0].key, f"{len(lost)} messages were lost")
             logger.warning("redriven: %s messages of job %s were lost", len(lost), job)
 
-    def _open(self, job: str) -> list[PlannedStep]:
-        """Return the steps that should be on their way: ready, idle, and not in the outbox."""
+    def _open(self, job: str) -> dict[str, list[PlannedStep]]:
+        """Return the steps that should be on their way, by queue: ready, idle, and not in the outbox."""
+        found: dict[str, list[PlannedStep]] = defaultdict(list)
         try:
             phase = _PHASES.get(self._state.state(job))
             steps = [step for step in self._parts.outbox.frontier(job) if step.phase == phase]
             noted = self._state.noted(job, {trigger for step in steps for trigger in _triggers(step)})
-        except JobNotFound:
-            return []
-        return [step for step in steps if not noted.intersection(_triggers(step))]
+        except JobNotFound:  # kept no longer
+            self._state.forget_quiet(job)
+            return found
+        for step in steps:
+            if not noted.intersection(_triggers(step)):
+                found[self._parts.dispatcher.queue_of(step)].append(step)
+        return found
 
-    def _has_come_back(self, queue: str, since_ms: int) -> bool:
-        """Whether a probe sent since then came back; sends one where none is under way."""
-        returned = self._state.probe_returned(queue)
-        if returned >= since_ms:
-            return True
-        newest, patience_s = self._sent.get(queue, (0, FIRST_PATIENCE_S))
-        now = self._state.now_ms()
-        if returned >= newest:
-            patience_s = FIRST_PATIENCE_S
-        elif now - newest < patience_s * 1000:
-            return False
+    def _send_probe(self, queue: str, returned_ms: int) -> None:
+        """Send a probe where none is under way, or where the last one seems to be lost."""
+        probe = self._probes[queue]
+        if returned_ms >= probe.sent_ms:
+            probe.patience_s = FIRST_PATIENCE_S
+        elif time.monotonic() - probe.sent_at < probe.patience_s:
+            return
         else:
-            patience_s = min(patience_s * 2, LONGEST_PATIENCE_S)
-        self._sent[queue] = (now, patience_s)
-        self._parts.dispatcher.dispatch_task(PROBE, {"queue": queue, "sent_ms": now}, queue=queue)
-        return False
+            probe.patience_s = min(probe.patience_s * 2, LONGEST_PATIENCE_S)
+        probe.sent_ms, probe.sent_at = self._state.now_ms(), time.monotonic()
+        payload = {"queue": queue, "sent_ms": probe.sent_ms}
+        self._parts.dispatcher.dispatch_task(PROBE, payload, queue=queue)
+
+    def _forget_old(self) -> None:
+        oldest = time.monotonic() - FORGOTTEN_AFTER_S
+        for queue, jobs in list(self._suspected.items()):
+            for job in [job for job, suspicion in jobs.items() if suspicion.raised_at < oldest]:
+                del jobs[job]
+            if not jobs:
+                del self._suspected[queue]
 
 
 def _triggers(step: PlannedStep) -> set[str]:

@@ -20,7 +20,8 @@ from benchmarks.core import Ours, Plain
 from benchmarks.servers import fleet, private_servers
 from tests.waiting import wait_until
 
-SETTLE_S = 20.0
+#: A job that waits is looked at less and less.
+SETTLE_S = 150.0
 
 
 def fill(ours: Ours, finished: int, waiting: int) -> None:

@@ -12,10 +12,11 @@ import time
 
 from coordinator.errors import JobNotFound
 from coordinator.parts import Parts
+from coordinator.quiet import QuietJobs
 from coordinator.states import State
 
-#: Looked at in one look, in each shard.
-AT_ONCE = 500
+#: Looked at in one look.
+AT_ONCE = 1000
 
 logger = logging.getLogger("coordinator.alerts")
 
@@ -27,6 +28,7 @@ class Stalls:
         self._state = parts.state
         self._notifier = parts.notifier
         self._stalled_s = stalled_s
+        self._quiet = QuietJobs(parts.state, stalled_s)
         self._pause_s = min(30.0, stalled_s / 4)
         self._next = 0.0  # monotonic
 
@@ -35,16 +37,14 @@ class Stalls:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._pause_s
+        due = self._quiet.due(AT_ONCE)
         since_ms = int(self._state.now_ms() - self._stalled_s * 1000)
-        for shard in self._state.shards:
-            for job in self._state.quiet(shard, since_ms, AT_ONCE):
-                if self._stands_still(job) and self._state.stall(job, since_ms, self._message()):
-                    self._notifier.log(
-                        f"job {job} is stalled: {self._message()}", job=job, severity="warning"
-                    )
-            for job in self._state.stalled(shard):
-                if self._state.recover(job):
-                    self._notifier.log(f"job {job} goes on", job=job, severity="info")
+        for job, _ in due:
+            if self._stands_still(job) and self._state.stall(job, since_ms, self._message()):
+                self._notifier.log(f"job {job} is stalled: {self._message()}", job=job, severity="warning")
+        for job in self._state.moved_again():
+            if self._state.recover(job):
+                self._notifier.log(f"job {job} goes on", job=job, severity="info")
 
     def _stands_still(self, job: str) -> bool:
         try:

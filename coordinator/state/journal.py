@@ -213,9 +213,10 @@ class Journal(Streamed):
         scores = self.client.zmscore(self.keys.named(job, "outbox")[0], [f"{job}|{name}" for name in names])
         return {name for name, score in zip(names, scores, strict=True) if score is not None}
 
-    def probe_returned(self, queue: str) -> int:
-        """Return when the newest probe that came back from a queue was sent (ms), or 0."""
-        return int(self.client.zscore(self.keys.probes, queue) or 0)
+    def probes_returned(self, queues: Sequence[str]) -> list[int]:
+        """Return, for each queue, when the newest probe that came back from it was sent (ms), or 0."""
+        scores = self.client.zmscore(self.keys.probes, queues) if queues else []
+        return [int(score or 0) for score in scores]
 
     def outcome(self, job: str, key: str) -> tuple[str, str | None]:
         """Return a step's outcome for Celery: ``succeeded`` with its record, ``failed`` with its error,

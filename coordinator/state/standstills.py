@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from coordinator.state.steps import Steps
 
 
 class Standstills(Steps):
     """The index ``stalled`` of each shard: jobs by the time of progress (ms) at which they stood still."""
 
-    def quiet(self, shard: int, since_ms: int, limit: int) -> list[str]:
-        """Return jobs that have not ended and that nothing has moved since then."""
-        key = self.keys.index(shard, "active")
-        return [job.decode() for job in self.client.zrangebyscore(key, "-inf", since_ms, start=0, num=limit)]
+    def quiet(self, since_ms: Sequence[int], until_ms: int, limit: int) -> list[list[tuple[str, int]]]:
+        """Return, for each shard, jobs that have not ended with when they moved last (ms), oldest first.
 
-    def stalled(self, shard: int) -> list[str]:
-        """Return the jobs that were said to stand still."""
-        return [job.decode() for job in self.client.zrange(self.keys.index(shard, "stalled"), 0, -1)]
+        Args:
+            since_ms: moved at this time or later, by shard.
+            until_ms: and not after this.
+            limit: so many of each shard at most.
+        """
+        with self._reaching:
+            pipe = self.client.pipeline(transaction=False)
+            for shard, since in enumerate(since_ms):
+                key = self.keys.index(shard, "active")
+                pipe.zrangebyscore(key, since, until_ms, start=0, num=limit, withscores=True)
+            return [[(job.decode(), int(ms)) for job, ms in page] for page in pipe.execute()]
+
+    def moved_ms(self, jobs: Sequence[str]) -> list[int | None]:
+        """Return when jobs moved last (ms); None for those that have ended."""
+        if not jobs:
+            return []
+        with self._reaching:
+            pipe = self.client.pipeline(transaction=False)
+            for job in jobs:
+                pipe.zscore(self.keys.named(job, "active")[0], job)
+            return [None if ms is None else int(ms) for ms in pipe.execute()]
+
+    def forget_quiet(self, job: str) -> None:
+        """Look no more for progress of a job that is kept no longer."""
+        with self._reaching:
+            self.client.zrem(self.keys.named(job, "active")[0], job)
+
+    def moved_again(self) -> list[str]:
+        """Return the jobs that were said to stand still, and that have moved or ended since."""
+        with self._reaching:
+            pipe = self.client.pipeline(transaction=False)
+            for shard in self.shards:
+                pipe.zrange(self.keys.index(shard, "stalled"), 0, -1, withscores=True)
+            stood = {job.decode(): int(ms) for page in pipe.execute() for job, ms in page}
+        moved = self.moved_ms(list(stood))
+        return [job for (job, ms), now_ms in zip(stood.items(), moved, strict=True) if ms != now_ms]
 
     def stall(self, job: str, since_ms: int, message: str) -> bool:
         """Note that a job stands still; returns whether that was news: see ``lua/stall.lua``."""

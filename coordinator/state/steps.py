@@ -36,7 +36,6 @@ class Overdue(NamedTuple):
     timers: list[str]
     leases: list[str]
     outbox: list[str]
-    active: list[str]
 
 
 class Steps(Views):
@@ -226,25 +225,22 @@ class Steps(Views):
         names = [self.keys.index(shard, name) for name in ("timers", "outbox")]
         return self._run("due", names, [limit])
 
-    def overdue(self, left_s: float, quiet_s: float, limit: int) -> list[Overdue]:
+    def overdue(self, left_s: float, limit: int) -> list[Overdue]:
         """Return what each shard holds that is late, in one round trip, by Redis' clock.
 
         Args:
             left_s: an outbox entry is late after so long.
-            quiet_s: a job is quiet after so long without progress.
             limit: so many of each at most.
         """
         now = self.now_ms()
-        late = {"timers": now, "leases": now, "outbox": now - left_s * 1000, "active": now - quiet_s * 1000}
+        late = {"timers": now, "leases": now, "outbox": int(now - left_s * 1000)}
         with self._reaching:
             pipe = self.client.pipeline(transaction=False)
             for shard in self.shards:
                 for name, until_ms in late.items():
-                    pipe.zrangebyscore(
-                        self.keys.index(shard, name), "-inf", int(until_ms), start=0, num=limit
-                    )
+                    pipe.zrangebyscore(self.keys.index(shard, name), "-inf", until_ms, start=0, num=limit)
             found = [[member.decode() for member in members] for members in pipe.execute()]
-        return [Overdue(*found[start : start + 4]) for start in range(0, len(found), 4)]
+        return [Overdue(*found[start : start + len(late)]) for start in range(0, len(found), len(late))]
 
     @property
     def shards(self) -> range:
