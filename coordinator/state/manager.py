@@ -63,7 +63,7 @@ class StateManager(Standstills, Streams):
 
     def pause(self, job: str) -> None:
         """Pause a job: running steps finish, none starts."""
-        self._steer(job, "paused", "pause", self.keys.named(job, "m e"), [])
+        self._steer(job, "paused", "pause", self.keys.named(job, "m e"), [job])
 
     def resume(self, job: str) -> None:
         """Let a paused job go on. The caller sends the frontier."""

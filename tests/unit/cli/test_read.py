@@ -144,7 +144,7 @@ def test_events_are_those_into_a_state_when_asked(facade, call):
     """--state takes the events by which a job comes into it, whatever they are called."""
     facade.looks = [[Event("0:1", 5, JOB, word) for word in ("submitted", "processing", "paused", "resumed")]]
     result = call("events", "--state", "processing")
-    assert [line.split()[2] for line in result.stdout.splitlines()] == ["processing", "resumed"]
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == ["processing", "resumed"]
     assert facade.calls == [("feed", True)]
 
 
