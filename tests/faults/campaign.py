@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from tests.faults.lane import Lane, Outcome
@@ -36,12 +36,14 @@ class Campaign:
         sample: Callable[[Case], int | None],
         seed: int,
         budget_s: float,
+        only: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Take how to open a lane on a kind of broker, and how many points of a case to try (None: all)."""
+        """Take how to open a lane, how many points of a case to try (None: all), or which ones only."""
         self._open_lane = open_lane
         self._ledger = ledger
         self._sample = sample
         self._seed = seed
+        self._only = only
         self._ends = time.monotonic() + budget_s
         self._tasks: queue.PriorityQueue[tuple[int, int, Callable[[Lane], None] | None, Case | None]]
         self._tasks = queue.PriorityQueue()
@@ -117,7 +119,7 @@ class Campaign:
         points = [(call, when) for call in range(1, clean.calls + beyond + 1) for when in (0, 1)]
         if many is not None:
             points = random.Random(f"{self._seed} {case}").sample(points, min(many, len(points)))
-        for call, when in points:
+        for call, when in self._only or points:
             if not self._ledger.has(case, call, when):
                 self._put(order, case, partial(self._try, order, case, call, when, clean))
 
@@ -144,6 +146,8 @@ def judge(case: Case, outcome: Outcome, clean: Outcome) -> tuple[str, str]:
         return HUNG, outcome.hung
     if outcome.records > clean.records:
         return TWICE, f"{outcome.records} results were recorded, {clean.records} without a kill"
+    if outcome.late_runs:
+        return WRONG, f"code ran again though its result was recorded, {outcome.late_runs} times"
     extra = sum(outcome.runs.values()) - sum(clean.runs.values())
     # A killed child was in one step; a killed worker with two children in two; a submitter in none.
     at_most = {"child": 1, "submitter": 0}.get(case.victim, 2) * named(case.shape).items

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +14,9 @@ import pytest
 from coordinator import Coordinator
 from tests.conftest import Services
 from tests.facade import opened
-from tests.faults.ledger import HEADS, Case, Tried, summary
+from tests.faults.figures import SAMPLE, SEED, pytest_terminal_summary
 
-SEED = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
-SAMPLE = int(os.environ.get("FAULT_SAMPLE") or 4)
-CRASHED: list[Tried] = []  # what came of the crash points
-LEFT: list[Case] = []  # cases that time was too short for
-STORMS: list[str] = []  # a line for each storm
-NOTES: list[str] = []  # lines under the table: comparison, hosts
-TALLY: dict[tuple[str, str], dict[str, int]] = {}
+__all__ = ["pytest_terminal_summary"]  # a hook
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -53,43 +46,7 @@ def board_path(tmp_path: Path) -> Path:
     return tmp_path / "board"
 
 
-def new_tally(points: int) -> dict[str, int]:
-    """Return a row of the table, before anything was tried."""
-    return {"points": points, "tried": 0, "hung": 0, "twice": 0, "wrong": 0, "again": 0}
-
-
 def points_to_try(count: int, *, every: bool) -> list[tuple[int, int]]:
     """Return (call, before or after) pairs: all of them, or a seeded sample."""
     points = [(call, when) for call in range(1, count + 1) for when in (0, 1)]
     return points if every else sorted(random.Random(SEED).sample(points, min(SAMPLE, len(points))))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table: shape by victim, points tried, hung, recorded twice."""
-    if STORMS:
-        terminalreporter.section(f"storms (seed {SEED})")
-    for line in STORMS:
-        terminalreporter.write_line(line)
-    if CRASHED or TALLY:
-        terminalreporter.section(f"crash points (seed {SEED})")
-        _print_table(terminalreporter)
-    if NOTES:
-        terminalreporter.section("comparison and hosts")
-    for line in NOTES:
-        terminalreporter.write_line(line)
-
-
-def _print_table(terminalreporter: pytest.TerminalReporter) -> None:
-    row = "{:<44}{:<12}" + "{:>16}" * (len(HEADS) - 2)
-    terminalreporter.write_line(row.format(*HEADS))
-    for case in dict.fromkeys(tried.case for tried in CRASHED):
-        name = case.shape if case.kind == "rabbitmq" else f"{case.shape} ({case.kind})"
-        cells = summary(tried for tried in CRASHED if tried.case == case)
-        terminalreporter.write_line(row.format(name, case.victim, *cells))
-    if CRASHED:
-        terminalreporter.write_line(row.format("all", "", *summary(CRASHED)))
-    for (shape, victim), tally in TALLY.items():
-        cells = (tally["tried"], tally["hung"], tally["twice"], tally["wrong"], tally["again"])
-        terminalreporter.write_line(row.format(shape, victim, *cells))
-    if LEFT:
-        terminalreporter.write_line(f"{len(LEFT)} cases are not done: run the same again to go on")

@@ -27,7 +27,8 @@ BOARD_VARIABLE = "CRASH_BOARD"
 VICTIMS = ("child", "worker", "submitter", "reconciler")
 BEFORE, AFTER = 0, 1
 OFF = -1  # nothing is counted
-_FORM = struct.Struct("qqqqq")  # point (0: none, OFF), BEFORE or AFTER, calls and kills so far, victim
+#: Point (0: none, OFF), BEFORE or AFTER, calls and kills so far, victim, runs of what was recorded.
+_FORM = struct.Struct("qqqqqq")
 
 
 class Board:
@@ -35,7 +36,7 @@ class Board:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         if create:
-            path.write_bytes(_FORM.pack(0, 0, 0, 0, 0))
+            path.write_bytes(_FORM.pack(*[0] * 6))
         self._path = path
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _FORM.size)
@@ -51,7 +52,7 @@ class Board:
     def arm(self, point: int, when: int, victim: str) -> None:
         """Start counting from 1, and order a kill at the victim's n-th call (0: none)."""
         with self._fields() as fields:
-            fields[:] = [point, when, 0, 0, VICTIMS.index(victim)]
+            fields[:] = [point, when, 0, 0, VICTIMS.index(victim), 0]
 
     def disarm(self) -> None:
         """Take the order off, and count no more."""
@@ -73,6 +74,15 @@ class Board:
     @property
     def victim(self) -> str:
         return VICTIMS[_FORM.unpack(self._map[:])[4]]
+
+    @property
+    def late_runs(self) -> int:
+        """How often a step's code began to run when its result was recorded already."""
+        return _FORM.unpack(self._map[:])[5]
+
+    def note_late_run(self) -> None:
+        with self._fields() as fields:
+            fields[5] += 1
 
     def count(self) -> tuple[bool, bool]:
         """Count a call; return whether to die before it and after it."""
@@ -139,6 +149,22 @@ class Counter:
 
         setattr(owner, name, muted)
 
+    def watch_runs(self, owner: type, name: str) -> None:
+        """Note where an attempt is about to run a step that is recorded; to look is no call."""
+        original: Callable[..., Any] = getattr(owner, name)
+
+        @functools.wraps(original)
+        def watched(attempt: Any, *args: Any, **kwargs: Any) -> Any:
+            self._thread.inside = True
+            try:
+                if _is_recorded(attempt.state, attempt.job, attempt.step.key):
+                    self._board.note_late_run()
+            finally:
+                self._thread.inside = False
+            return original(attempt, *args, **kwargs)
+
+        setattr(owner, name, watched)
+
     def _counts(self, is_ack: bool) -> bool:
         if getattr(self._thread, "inside", False):
             return False
@@ -155,6 +181,11 @@ class Counter:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _is_recorded(state: Any, job: str, key: str) -> bool:
+    record = state.client.hget(state.keys.named(job, "r")[0], key)
+    return (record or b"").startswith(b"[") or ("/" in key and state.is_over(job, key))
+
+
 def install(board: Board) -> Counter:
     """Patch what talks to Redis and to the broker."""
     import amqp
@@ -162,7 +193,7 @@ def install(board: Board) -> Counter:
     import redis
     from celery.signals import worker_process_init
 
-    from coordinator import line, outbox, reconciler, watermark
+    from coordinator import attempt, line, outbox, reconciler, watermark
 
     counter = Counter(board)
 
@@ -182,6 +213,7 @@ def install(board: Board) -> Counter:
     counter.scope(reconciler.Reconciler, "_send")
     counter.scope(watermark.Watermark, "_send_again")
     counter.mute(outbox.Outbox, "send")
+    counter.watch_runs(attempt.Attempt, "_with_value")  # called where begin says run
     return counter
 
 

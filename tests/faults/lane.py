@@ -40,21 +40,24 @@ class Outcome:
     hung: str = ""  # what it hung on
     records: int = 0  # results written to the journal
     runs: Counter[str] = field(default_factory=Counter)
+    late_runs: int = 0  # of steps that were recorded already
 
 
 class Lane:
     """One worker and one coordinator; for one thread."""
 
-    def __init__(self, services: Services, home: Path) -> None:
+    def __init__(self, services: Services, home: Path, *, hang_s: float = HANG_S) -> None:
+        """Start the worker; a job hangs that has not ended ``hang_s`` after its kill."""
         home.mkdir(parents=True)
         self._home = home
+        self._hang_s = hang_s
         self._names = map(str, itertools.count())
         self.board = Board(home / "board", create=True)
         jobs = "tests.flows,tasks"
         env = {
             **services.env,
             "COORDINATOR_LEASE_S": LEASE_S,
-            "COORDINATOR_JOBS": f"tests.faults.crash_points,{jobs}",
+            "COORDINATOR_JOBS": f"tests.faults.crash_points,tests.faults.broken,{jobs}",
         }
         self.warm = Warm({**env, BOARD_VARIABLE: str(home / "board")}, home / "worker.log")
         self.worker = self.warm.start_worker()
@@ -90,11 +93,16 @@ class Lane:
             job = shape.submit(self.coordinator, str(path))
         if victim in ("worker", "reconciler"):
             what = "a kill or the end"
-            wait_until(lambda: self.board.kills or self._has_ended(job), timeout_s=HANG_S, what=what)
+            wait_until(lambda: self.board.kills or self._has_ended(job), timeout_s=self._hang_s, what=what)
             self.revive(away_s=AWAY_S if victim == "worker" and (call + when) % 2 else 0)
         hung = self._judge(shape, job)
         return Outcome(
-            self.board.calls, self.board.kills > 0, hung, self._records() - before, Counter(runs(path))
+            calls=self.board.calls,
+            fired=self.board.kills > 0,
+            hung=hung,
+            records=self._records() - before,
+            runs=Counter(runs(path)),
+            late_runs=self.board.late_runs,
         )
 
     def revive(self, away_s: float = 0) -> None:
@@ -129,7 +137,7 @@ class Lane:
     def _judge(self, shape: Shape, job: str) -> str:
         """Check all that can be checked of any job; returns what it hung on."""
         try:
-            value = self.coordinator.wait(job, timeout_s=HANG_S)
+            value = self.coordinator.wait(job, timeout_s=self._hang_s)
             assert shape.told(value) == shape.value, f"expected {shape.value!r}, got {value!r}"
         except JobFailed as failed:
             assert shape.value is None, failed

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,9 +120,14 @@ def markdown(rows: list[Tried]) -> str:
     return "\n".join([*lines, _line("**all**", rows, victims)])
 
 
-def _line(name: str, rows: list[Tried], victims: list[str]) -> str:
+def cells(name: str, rows: list[Tried], victims: Sequence[str]) -> list[str | int]:
+    """Return a line of the table: points tried by victim, then what came of all of them."""
     tried = [summary(row for row in rows if row.case.victim == victim)[0] for victim in victims]
-    return f"| {' | '.join(map(str, [name, *tried, *summary(rows)[1:]]))} |"
+    return [name, *tried, *summary(rows)[1:]]
+
+
+def _line(name: str, rows: list[Tried], victims: list[str]) -> str:
+    return f"| {' | '.join(map(str, cells(name, rows, victims)))} |"
 
 
 def _place(row: Tried) -> tuple[int, int]:

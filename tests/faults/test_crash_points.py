@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import make_services
 from tests.faults.campaign import Campaign
-from tests.faults.conftest import CRASHED, LEFT, SAMPLE, SEED
+from tests.faults.figures import CRASHED, LEFT, SAMPLE, SEED
 from tests.faults.crash_points import VICTIMS
 from tests.faults.lane import Lane
 from tests.faults.ledger import PAST, RIGHT, Case, Ledger

@@ -22,7 +22,7 @@ from coordinator.app import make_app
 from coordinator.errors import JobNotFound
 from coordinator.states import State, StepState
 from tests.conftest import make_services
-from tests.faults.conftest import NOTES
+from tests.faults.figures import HOSTS, tell
 from tests.faults.host_jobs import hold
 from tests.faults.shapes import runs
 from tests.flows import mark
@@ -63,7 +63,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
             stack.callback(hosts.remove)
             home, one, two = (hosts.make(name) for name in ("home", "one", "two"))
         except NoHosts as error:
-            NOTES.append(f"several hosts: NOT TRIED: {error}")
+            tell(HOSTS, f"NOT TRIED: {error}")
             pytest.skip(str(error))
         folder = tmp_path_factory.mktemp("site")
         cables = {
@@ -153,9 +153,10 @@ def test_step_is_taken_over_and_the_late_writer_is_fenced_when_a_link_was_cut(
     assert second != first and names[second] != names[first]
     assert "attempt 1 came late" in fenced[0].detail and "attempt 2" in fenced[0].detail
     assert runs(tmp_path / "runs") == ["before", "2"]
-    NOTES.append(
-        f"several hosts: a step was taken over {taken_s:.1f} s after its worker's link was cut (lease 2 s); "
-        "the late write was refused by its fence"
+    tell(
+        HOSTS,
+        f"a step was taken over {taken_s:.1f} s after its worker's link was cut (lease 2 s); "
+        "the late write was refused by its fence",
     )
 
 
@@ -182,9 +183,6 @@ def test_submit_is_whole_or_absent_when_the_link_to_rabbitmq_is_cut_during_it(
         site.rabbit_cable.heal()
 
     is_accepted = submitter.popen.returncode == 0
-    NOTES.append(
-        f"several hosts: link cut before {call}: {'accepted, complete' if is_accepted else 'refused, absent'}"
-    )
     if is_accepted:
         assert coordinator.wait(key, timeout_s=60) == 10
         assert coordinator.status(key).state == State.SUCCEEDED
@@ -194,3 +192,4 @@ def test_submit_is_whole_or_absent_when_the_link_to_rabbitmq_is_cut_during_it(
         with pytest.raises(JobNotFound):
             coordinator.status(key)
         assert not runs(tmp_path / "runs")
+    tell(HOSTS, f"link cut before {call}: {'accepted, complete' if is_accepted else 'refused, absent'}")

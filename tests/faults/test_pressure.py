@@ -19,7 +19,7 @@ from coordinator.errors import (
     StateUnreachable,
 )
 from coordinator.states import State, StepState
-from tests.faults.conftest import SEED
+from tests.faults.figures import SEED
 from tests.flows import add, double, mark, wait_for_file
 from tests.waiting import wait_until
 

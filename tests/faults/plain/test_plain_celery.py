@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import redis
 
-from tests.faults.conftest import LEFT, NOTES, TALLY, new_tally, points_to_try
+from tests.faults.conftest import points_to_try
 from tests.faults.crash_points import BOARD_VARIABLE, Board
-from tests.faults.ledger import Case, Ledger, Tried
+from tests.faults.figures import LEFT, PLAIN, TALLY, tell
+from tests.faults.ledger import HEADS, Case, Ledger, Tried
 from tests.faults.plain import jobs
 from tests.waiting import PATIENCE, wait_until
 
@@ -153,16 +154,18 @@ def tried(plain: Plain, case: Case, call: int, when: int, path: Path) -> Tried:
 
 def _tell(case: Case, rows: list[Tried], calls: int) -> None:
     found = Counter(row.verdict for row in rows)
-    TALLY[case.shape, case.victim] = {
-        **new_tally(2 * calls),
-        "tried": len(rows),
-        "hung": found["hung"],
-        "twice": sum(bool(row.report) for row in rows),
-        "wrong": found["wrong"] + found["failed"],
-        "again": sum(row.ran_again for row in rows),
-    }
+    names = ("tried", *HEADS[3:])
+    figures = (
+        len(rows),
+        found["hung"],
+        sum(bool(row.report) for row in rows),
+        found["wrong"] + found["failed"],
+        sum(row.ran_again for row in rows),
+    )
+    TALLY[case.shape, case.victim] = Counter(dict(zip(names, figures, strict=True)))
     counts = ", ".join(f"{found[outcome]} {outcome}" for outcome in OUTCOMES)
-    NOTES.append(
-        f"plain Celery's validate → chord of 4 → publish, {case.victim} killed at {len(rows)} of "
-        f"{2 * calls} places: {counts} (twice: its body or last step)"
+    tell(
+        PLAIN,
+        f"validate → chord of 4 → publish, {case.victim} killed at {len(rows)} of "
+        f"{2 * calls} places: {counts} (twice: its body or last step)",
     )
