@@ -75,6 +75,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cluster", action="store_true", help="keep the jobs in a Redis Cluster of three nodes")
     group.addoption("--canvases", type=int, default=25, help="conformance: how many random canvases")
     group.addoption("--every-point", action="store_true", help="faults: every crash point, not a sample")
+    group.addoption("--storm-jobs", type=int, help="faults: jobs of a storm (40; 1000 with --every-point)")
     group.addoption("--results", help="faults: keep what came of each crash point here, and resume from it")
     group.addoption("--minutes", type=float, default=600, help="faults: begin no crash point after that")
     group.addoption(

@@ -193,7 +193,8 @@ def install(board: Board) -> Counter:
     import redis
     from celery.signals import worker_process_init
 
-    from coordinator import attempt, line, outbox, reconciler, watermark
+    from coordinator import attempt, line, outbox, reconciler
+    from coordinator.state import steps
 
     counter = Counter(board)
 
@@ -211,7 +212,8 @@ def install(board: Board) -> Counter:
     counter.patch(line._Gathered, "_write")
     counter.patch(line.Line, "confirm")
     counter.scope(reconciler.Reconciler, "_send")
-    counter.scope(watermark.Watermark, "_send_again")
+    counter.scope(steps.Steps, "note_outbox")  # of what the watermark found to be lost
+    counter.scope(outbox.Outbox, "send_again")
     counter.mute(outbox.Outbox, "send")
     counter.watch_runs(attempt.Attempt, "_with_value")  # called where begin says run
     return counter

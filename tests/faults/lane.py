@@ -17,6 +17,7 @@ from coordinator import Coordinator, Settings
 from coordinator.app import make_app
 from coordinator.draft import ERRBACK
 from coordinator.errors import JobFailed, JobNotFound, WaitTimeout
+from coordinator.state import StateManager
 from coordinator.states import State, StepState
 from tests.conftest import Services
 from tests.faults.crash_points import BOARD_VARIABLE, Board
@@ -85,7 +86,7 @@ class Lane:
             self.attempt(shape, victim)
         self.revive()
         path = self._home / f"runs-{next(self._names)}"
-        before = self._records()
+        before = results_recorded(self.coordinator.state_manager)
         self.board.arm(call, when, victim)
         if victim == "submitter":
             job = self._submit_killed(shape, path, call)
@@ -100,7 +101,7 @@ class Lane:
             calls=self.board.calls,
             fired=self.board.kills > 0,
             hung=hung,
-            records=self._records() - before,
+            records=results_recorded(self.coordinator.state_manager) - before,
             runs=Counter(runs(path)),
             late_runs=self.board.late_runs,
         )
@@ -167,13 +168,13 @@ class Lane:
     def _has_ended(self, job: str) -> bool:
         return self.coordinator.status(job).state.is_terminal
 
-    def _records(self) -> int:
-        """Return how many results have been written, in all jobs of this lane."""
-        state = self.coordinator.state_manager
-        pipe = state.client.pipeline(transaction=False)
-        for shard in state.shards:
-            pipe.hget(state.keys.index(shard, "counts"), "recorded||")
-        return sum(int(count or 0) for count in pipe.execute())
-
     def _send_unless_muted(self, job: str, triggers: list[str]) -> int:
         return 0 if self.board.victim == "reconciler" else self._send(job, triggers)
+
+
+def results_recorded(state: StateManager) -> int:
+    """Return how many results have been written, in all jobs under a prefix; the script counts."""
+    pipe = state.client.pipeline(transaction=False)
+    for shard in state.shards:
+        pipe.hget(state.keys.index(shard, "counts"), "recorded||")
+    return sum(int(count or 0) for count in pipe.execute())

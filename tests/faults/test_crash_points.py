@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import make_services
 from tests.faults.campaign import Campaign
-from tests.faults.figures import CRASHED, LEFT, SAMPLE, SEED
 from tests.faults.crash_points import VICTIMS
+from tests.faults.figures import CRASHED, LEFT, SAMPLE, SEED
 from tests.faults.lane import Lane
 from tests.faults.ledger import PAST, RIGHT, Case, Ledger
 from tests.faults.shapes import SHAPES

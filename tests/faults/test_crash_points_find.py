@@ -8,8 +8,8 @@ import pytest
 
 from tests.faults.broken import FAULT_VARIABLE, FAULTS
 from tests.faults.campaign import Campaign
-from tests.faults.figures import POWER, SEED, tell
 from tests.faults.crash_points import AFTER
+from tests.faults.figures import POWER, SEED, tell
 from tests.faults.lane import Lane
 from tests.faults.ledger import HUNG, RIGHT, TWICE, WRONG, Case, Ledger
 from tests.waiting import PATIENCE
