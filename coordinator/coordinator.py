@@ -97,7 +97,7 @@ class Coordinator(Submission):
         unknown = sorted(set(map(str, request)) - {"id", "kind", "params"})
         if unknown:
             return _refused(
-                [f"unknown member {name!r}; expected id, kind and params" for name in unknown],
+                [f"unknown member {name[:80]!r}; expected id, kind and params" for name in unknown],
                 request.get("id"),
             )
         try:

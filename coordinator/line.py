@@ -43,12 +43,14 @@ class Line:
         self._declared: set[str] = set()  # queues
         self._fault: Exception | None = None
         if self._is_amqp:
-            self._connection.connection.on_blocked = self._on_blocked
+            # Asked for it after a loss, kombu would connect anew, or raise.
+            self._wire = self._connection.connection
+            self._wire.on_blocked = self._on_blocked
             self._channel.confirm_select()
             self._channel.events["basic_ack"].add(self._on_ack)
             self._channel.events["basic_nack"].add(self._on_nack)
             self._channel.events["basic_return"].add(self._on_return)
-            self._gathered = _Gathered(self._connection.connection)
+            self._gathered = _Gathered(self._wire)
         self._producer = app.amqp.Producer(self._channel)
 
     def publish(self, name: str, message: dict[str, Any], options: dict[str, Any]) -> None:
@@ -94,9 +96,9 @@ class Line:
     def close(self) -> None:
         if self.pid != os.getpid():
             return
-        if self._is_amqp and self._unconfirmed and self._connection.connection:
+        if self._is_amqp and self._unconfirmed:
             # A broker that is blocked or gone never answers a polite close.
-            self._connection.connection.collect()
+            self._wire.collect()
         self._connection.release()
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:

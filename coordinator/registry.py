@@ -83,7 +83,7 @@ def kind(name: str) -> Kind:
         hint = (
             f"did you mean {' or '.join(near)}?" if near else f"known kinds: {', '.join(kinds()) or 'none'}"
         )
-        raise UnknownKind(f"no kind is called {name!r}; {hint}", kind=name) from None
+        raise UnknownKind(f"no kind is called {name[:80]!r}; {hint}", kind=name) from None
 
 
 def kinds() -> list[str]:

@@ -113,7 +113,7 @@ def _fitted(kind: Kind, params: Any) -> Any:
 
 
 def _sentence(kind: Kind, fault: Any) -> str:
-    name = ".".join(str(part) for part in fault["loc"]) or "parameters"
+    name = ".".join(str(part)[:80] for part in fault["loc"]) or "parameters"
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, kind.params.model_fields, n=1)
         return f"{name}: there is no such parameter" + (f"; did you mean {near[0]}?" if near else "")
