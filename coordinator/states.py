@@ -5,11 +5,11 @@ transitions; ``tests/unit/test_states.py`` keeps the two in step.
 
     received ──► rejected
        │
-       ▼
-    processing ◄──► paused
-       │
-       ├──► succeeded
-       └──► failed | cancelled ──retry──► processing
+       ▼        pause, resume
+    processing ◄────────────► paused
+       │                         │
+       ├──► succeeded ◄──────────┤
+       └──► failed, cancelled ◄──┘  received jobs too; retry: to processing or received
 """
 
 from __future__ import annotations
@@ -43,9 +43,11 @@ TERMINAL = frozenset({State.REJECTED, State.SUCCEEDED, State.FAILED, State.CANCE
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.REJECTED, State.PROCESSING, State.FAILED, State.CANCELLED}),
     State.PROCESSING: frozenset({State.PAUSED, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
-    State.PAUSED: frozenset({State.PROCESSING, State.FAILED, State.CANCELLED}),
-    State.FAILED: frozenset({State.PROCESSING}),
-    State.CANCELLED: frozenset({State.PROCESSING}),
+    # What ran when the job was paused is finished; it may have been the last step.
+    State.PAUSED: frozenset({State.PROCESSING, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
+    # Back to its checks where they had not decided.
+    State.FAILED: frozenset({State.PROCESSING, State.RECEIVED}),
+    State.CANCELLED: frozenset({State.PROCESSING, State.RECEIVED}),
     State.REJECTED: frozenset(),
     State.SUCCEEDED: frozenset(),
 }

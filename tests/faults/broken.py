@@ -2,7 +2,7 @@
 
 A worker imports this module through COORDINATOR_JOBS; which fault it gets stands in ``BROKEN_WORKER``
 of its environment, and nothing happens where that is not set. Each fault does no harm to a job that
-nobody kills.
+nobody kills. The reconciler repairs nothing beside them: what a kill leaves is for the redelivery.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ BEGIN, FINISH = "-- Take the right to run a step", "-- Record a step's result"
 
 
 def never_send_what_was_left() -> None:
-    """Neither the redelivery nor the reconciler sends what a killed attempt had recorded and not sent."""
+    """A redelivered step does not send what a killed attempt had recorded and not sent."""
     from coordinator.attempt import Attempt
-    from coordinator.reconciler import Reconciler
 
     not_run = Attempt._not_run
 
@@ -28,7 +27,6 @@ def never_send_what_was_left() -> None:
         return not_run(self, answer[:1] if answer[0] == "recorded" else answer)
 
     Attempt._not_run = forgetful
-    Reconciler.repair = lambda self: None
 
 
 def record_again() -> None:
@@ -63,5 +61,12 @@ def _blind(*heads: str) -> None:
     connection._whole = blinded
 
 
+def _break(fault: str) -> None:
+    from coordinator.reconciler import Reconciler
+
+    Reconciler.repair = lambda self: None
+    FAULTS[fault]()
+
+
 if os.environ.get(FAULT_VARIABLE):
-    FAULTS[os.environ[FAULT_VARIABLE]]()
+    _break(os.environ[FAULT_VARIABLE])

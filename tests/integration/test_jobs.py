@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from celery import chain, chord, group
 from celery.result import AsyncResult
@@ -102,6 +105,27 @@ def test_key_makes_one_job_when_submitted_twice(coordinator, start_worker, tmp_p
     assert (tmp_path / "runs").read_text() == "once\n"
     with pytest.raises(InvalidRequest, match="another key"):
         coordinator.submit("sum_to", {"n": 2}, key="2026/orders")
+
+
+def test_key_makes_one_job_when_many_submit_it_at_once(coordinator, start_worker, tmp_path):
+    """One of them makes the job; the others find it."""
+    start_worker()
+    at_once = threading.Barrier(8)
+
+    def submit(_: int) -> str:
+        at_once.wait(timeout=20)
+        try:
+            return coordinator.launch(mark.s("once", str(tmp_path / "runs")), key="same")
+        finally:
+            coordinator.app.parts.dispatcher.close()  # each thread has a connection of its own
+
+    with ThreadPoolExecutor(at_once.parties) as threads:
+        jobs = list(threads.map(submit, range(at_once.parties)))
+
+    assert set(jobs) == {"same"}
+    coordinator.wait("same", timeout_s=20)
+    assert [event.event for event in coordinator.events("same")].count("submitted") == 1
+    assert (tmp_path / "runs").read_text() == "once\n"
 
 
 def test_job_fails_once_with_the_error_when_a_step_raises(coordinator, start_worker):

@@ -200,3 +200,31 @@ def test_paused_chord_goes_on_where_it_stood_when_resumed(coordinator, start_wor
 
     assert coordinator.wait(job, timeout_s=20) == "body"
     assert runs.read_text().split() == ["x", "body"]
+
+
+def test_paused_job_succeeds_when_the_step_that_ran_was_its_last(coordinator, start_worker, tmp_path):
+    """Pausing ends no running step; where nothing follows it, the job has ended."""
+    start_worker()
+    gate = tmp_path / "gate"
+    job = coordinator.launch(wait_for_file.s(str(gate)))
+    wait_until(lambda: coordinator.steps(job)[0].state == StepState.RUNNING, what="the step to run")
+
+    coordinator.pause(job)
+    gate.write_text("done")
+
+    assert coordinator.wait(job, timeout_s=20) == "done"
+    assert coordinator.status(job).state == State.SUCCEEDED
+
+
+def test_job_is_checked_when_it_was_cancelled_before_its_checks_had_decided(coordinator, start_worker):
+    """A retry takes it back to where it was: its checks decide before any of its work is sent."""
+    refused, wanted = (coordinator.submit("sum_to", {"n": n}).id for n in (-1, 4))
+    for job in (refused, wanted):
+        coordinator.cancel(job)
+        coordinator.retry(job)
+        assert coordinator.status(job).state == State.RECEIVED
+
+    start_worker()
+
+    assert coordinator.wait(wanted, timeout_s=20) == 12
+    wait_until(lambda: coordinator.status(refused).state == State.REJECTED, what="the refusal")
