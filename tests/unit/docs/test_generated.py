@@ -41,7 +41,7 @@ def test_tables_are_filled_when_the_source_is_as_expected(site: Any) -> None:
     """Each table has its rows."""
     tables = {name: make() for name, make in site.generate.TABLES.items()}
     assert "| `leases` | zset |" in tables["redis-keys"]
-    assert "| `failed` | `processing` |" in tables["transitions"]
+    assert "| `failed` | `received`, `processing` |" in tables["transitions"]
     assert "| `expanded` |" in tables["step-states"]
     assert tables["decisions"].count("\n") + 1 == len(site.generate.decision_notes())
 
