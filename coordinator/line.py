@@ -9,6 +9,7 @@ belongs to one thread of one process.
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 from amqp import spec
 from amqp.method_framing import frame_writer
 from celery import Celery
+
+from coordinator.alike import AlikeMessage
 
 CONFIRM_TIMEOUT_S = 15.0
 #: Gathered frames are written when they are as many bytes.
@@ -51,6 +54,8 @@ class Line:
             self._channel.events["basic_nack"].add(self._on_nack)
             self._channel.events["basic_return"].add(self._on_return)
             self._gathered = _Gathered(self._wire)
+            prepare = self._channel.prepare_message
+            self._channel.prepare_message = functools.partial(prepare, _Message=AlikeMessage)
         self._producer = app.amqp.Producer(self._channel)
 
     def publish(self, name: str, message: dict[str, Any], options: dict[str, Any]) -> None:

@@ -18,8 +18,8 @@ from coordinator.state import StateManager
 
 #: Found in one reading, in each shard. Far more than the jobs that can move in the same millisecond.
 AT_ONCE = 500
-#: A job that stays quiet is looked at again after twice the time, up to this.
-LONGEST_PAUSE_S = 300.0
+#: A job that stays quiet is looked at again after so many times the pause of before, up to the longest.
+GROWTH, LONGEST_PAUSE_S = 4, 300.0
 #: So that jobs which were submitted together are not all looked at together.
 SPREAD = (0.7, 1.3)
 #: How often the index is read from its beginning.
@@ -68,7 +68,7 @@ class QuietJobs:
             if moved_ms != look.moved_ms:  # ended, or moved: it is found when it is quiet again
                 del self._looks[job]
                 continue
-            pause_s = min(look.pause_s * 2, LONGEST_PAUSE_S)
+            pause_s = min(look.pause_s * GROWTH, LONGEST_PAUSE_S)
             at = time.monotonic() + look.pause_s * random.uniform(*SPREAD)  # noqa: S311  no secret
             self._plan(job, _Look(moved_ms, pause_s, at, is_first=False))
             due.append((job, look.is_first))

@@ -165,12 +165,13 @@ class Reconciler:
     def _is_the_one(self) -> bool:
         client, key = self._state.client, self._state.keys.reconciler
         life_ms = int(max(5.0, 5 * self._settings.tick_s) * 1000)
-        if client.set(key, self._owner, nx=True, px=life_ms):
-            return True
-        if client.get(key) == self._owner.encode():
-            client.pexpire(key, life_ms)
-            return True
-        return False
+        holder = client.get(key)
+        if holder is None:
+            return bool(client.set(key, self._owner, nx=True, px=life_ms))
+        if holder != self._owner.encode():
+            return False
+        client.pexpire(key, life_ms)
+        return True
 
 
 class ReconcilerStep(bootsteps.StartStopStep):

@@ -30,7 +30,7 @@ def make_quiet(state, jobs, moved_ms: int) -> None:
         state.client.zadd(state.keys.named(job, "active")[0], {job: moved_ms})
 
 
-@pytest.mark.brokers("redis")
+@pytest.mark.brokers("rabbitmq")
 def test_quiet_jobs_are_all_found_when_they_are_more_than_a_page(state, monkeypatch):
     """No job hides behind others that have been quiet for longer."""
     monkeypatch.setattr(quiet, "AT_ONCE", 10)
@@ -45,7 +45,7 @@ def test_quiet_jobs_are_all_found_when_they_are_more_than_a_page(state, monkeypa
     assert sorted(seen) == sorted(jobs)  # each once
 
 
-@pytest.mark.brokers("redis")
+@pytest.mark.brokers("rabbitmq")
 def test_quiet_job_is_not_read_again_when_nothing_moves_it(state):
     """Between two looks at a job only the new ones of the index are read."""
     make_quiet(state, ["job-1"], state.now_ms() - 60_000)
@@ -60,7 +60,7 @@ def test_quiet_job_is_not_read_again_when_nothing_moves_it(state):
     assert calls["cmdstat_zrangebyscore"]["calls"] == len(state.shards)
 
 
-@pytest.mark.brokers("redis")
+@pytest.mark.brokers("rabbitmq")
 def test_quiet_job_is_new_again_when_it_has_moved(state, monkeypatch):
     """Progress starts the looks over."""
     monkeypatch.setattr(quiet, "SPREAD", (0, 0))  # the next look is due at once
@@ -74,7 +74,7 @@ def test_quiet_job_is_new_again_when_it_has_moved(state, monkeypatch):
     assert wait_until(lambda: found.due(200)) == [("job-1", True)]
 
 
-@pytest.mark.brokers("redis")
+@pytest.mark.brokers("rabbitmq")
 def test_quiet_job_is_found_when_redis_has_an_older_time_of_it(state, monkeypatch):
     """A Redis that lost its last second brings back times that had been read past."""
     monkeypatch.setattr(quiet, "WHOLE_EVERY_S", 0)
