@@ -3,7 +3,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help check demo test-unit test-integration test-acceptance test-faults test-deploy test-containers stand-ins lint types docs format compose clean
+.PHONY: help check demo test-unit test-integration test-acceptance test-faults test-deploy test-containers bench stand-ins lint types docs format compose clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ test-deploy: ## bring docker-compose.yml up, and kill parts of it (needs a Docke
 
 test-containers: ## the tests that run through pytest-celery, on its container nodes (needs a Docker engine)
 	./run test tests/acceptance/test_setup.py --containers
+
+bench: ## every figure that is claimed, measured beside plain Celery; goes on where it was ended
+	$(BIN)/pip install --quiet -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks --missing
+	$(BIN)/python -m benchmarks.page
 
 stand-ins: ## images for these two where no registry is reached: Debian 12, root and debootstrap
 	tests/deploy/stand_ins/build.sh

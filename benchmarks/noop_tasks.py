@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.stamps import stamped
 from coordinator.app import app
 
 
@@ -20,6 +21,11 @@ def count(values: list[Any]) -> int:
 @app.task
 def hop(n: int) -> int:
     return n + 1
+
+
+@app.task
+def stamp(n: int, path: str) -> int:
+    return stamped(n, path)
 
 
 @app.task

@@ -1,0 +1,97 @@
+"""Plain Celery and Batuta, as the process that submits sees them: the same calls for both."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from celery import chain, chord
+
+PLAIN, CONFIRMED, OURS = "plain Celery", "plain Celery, confirmed", "Batuta"
+LOOK_S = 0.005
+PATIENCE_S = 900
+
+
+class Plain:
+    """Plain Celery: late acks, reject on worker lost; by default, as it is, it publishes unconfirmed."""
+
+    app = "benchmarks.plain_tasks"
+
+    def __init__(self, *, confirms: bool = False) -> None:
+        from benchmarks import plain_tasks
+
+        self.name = CONFIRMED if confirms else PLAIN
+        self.env = {"PLAIN_CONFIRMS": str(int(confirms))}
+        self.tasks: Any = plain_tasks.tasks(confirms=confirms)
+
+    def publish(self, size: int) -> Any:
+        """Publish a chord; returns what to wait for."""
+        return chord([self.tasks.noop.s(n) for n in range(size)], self.tasks.count.s()).apply_async()
+
+    def wait(self, result: Any) -> Any:
+        """Wait by looking at the result's key: the cheapest way there is."""
+        key = result.backend.get_key_for_task(result.id)
+        while not result.backend.client.exists(key):
+            time.sleep(LOOK_S)
+        return result.backend.get_result(result.id)
+
+    def wait_naturally(self, result: Any) -> Any:
+        return result.get(timeout=PATIENCE_S)
+
+    def chain(self, length: int, path: str) -> None:
+        assert self.wait(stamps(self.tasks, length, path).apply_async()) == length
+
+    def submit(self) -> None:
+        self.tasks.noop.delay(1)
+
+    def purge(self) -> None:
+        """Take every message out of the queue."""
+        self.tasks.app.control.purge()
+
+
+class Ours:
+    """Batuta: every step journaled, every message confirmed."""
+
+    name, app, env = OURS, "coordinator.app", {"COORDINATOR_JOBS": "benchmarks.noop_tasks"}
+
+    def __init__(self) -> None:
+        from benchmarks import noop_tasks
+        from coordinator import Coordinator
+
+        self.tasks: Any = noop_tasks
+        self.coordinator = Coordinator.from_settings()
+
+    @property
+    def redis(self) -> Any:
+        return self.coordinator.state_manager.client
+
+    def publish(self, size: int) -> str:
+        canvas = chord([self.tasks.noop.s(n) for n in range(size)], self.tasks.count.s())
+        return str(self.coordinator.launch(canvas))
+
+    def wait(self, job: str) -> Any:
+        return self.coordinator.wait(job, timeout_s=PATIENCE_S)
+
+    wait_naturally = wait
+
+    def chain(self, length: int, path: str) -> None:
+        assert self.wait(str(self.coordinator.launch(stamps(self.tasks, length, path)))) == length
+
+    def submit(self) -> None:
+        self.coordinator.launch(self.tasks.noop.s(1))
+
+    def purge(self) -> None:
+        self.tasks.app.control.purge()
+
+
+Side = Plain | Ours
+
+
+def sides() -> dict[str, Side]:
+    """Return every side by its name; the environment must name the servers."""
+    return {side.name: side for side in (Plain(), Plain(confirms=True), Ours())}
+
+
+def stamps(tasks: Any, length: int, path: str) -> Any:
+    """A chain whose steps note when they run."""
+    return chain(tasks.stamp.s(0, path), *[tasks.stamp.s(path) for _ in range(length - 1)])
