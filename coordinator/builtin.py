@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery, Signature, group
 
-from coordinator import batch, chaos, errback
+from coordinator import batch, bench, chaos, errback
 from coordinator.alerting import delivery
 from coordinator.attempt import Attempt
 from coordinator.canvas import EACH
@@ -54,6 +54,7 @@ def register(app: Celery) -> None:
     """Register the built-in tasks on an app."""
     delivery.register(app)
     chaos.register(app)
+    bench.register(app)
 
     @app.task(name=GATE, base=Gate, shared=False)
     def gate(answers: list[Any], checks: list[str], digest: str, version: str) -> dict[str, bool]:

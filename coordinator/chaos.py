@@ -17,17 +17,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from celery import Celery, Signature, chain, chord
 
 from coordinator import about
 from coordinator.about import WorkerAbout, birth, machine
-from coordinator.compiler import compile_canvas
 from coordinator.errors import BatutaError, JobNotFound, Unreachable
+from coordinator.own_jobs import submit_own
 from coordinator.parts import Parts
 from coordinator.state.overview import INTERNAL
-from coordinator.states import State, new_job_id
+from coordinator.states import State
 from coordinator.step import Step
 
 KIND = f"{INTERNAL}chaos"
@@ -141,16 +140,9 @@ class Chaos:
     def _submit(self) -> str:
         header = [Signature(WORK, args=(number,), immutable=True) for number in range(1, WIDTH + 1)]
         first = Signature(WORK, args=(0,), immutable=True)
-        plan = compile_canvas(chain(first, chord(header, Signature(GATHER)), Signature(GATHER)))
-        job = new_job_id(KIND)
-        fields: dict[str, Any] = {"kind": KIND, "version": "1", "total": plan.size, "params": "{}"}
-        fields |= {"params_hash": "-", "receipt": "-"}
-        self._state.submit(job, State.PROCESSING, fields, plan=plan)
-        try:
-            self._parts.outbox.send(job, [plan.root_trigger])
-        except Unreachable:
-            pass  # it is recorded: the reconciler sends it
-        return job
+        return submit_own(
+            self._parts, KIND, chain(first, chord(header, Signature(GATHER)), Signature(GATHER))
+        )
 
     def _kill_one(self) -> None:
         try:

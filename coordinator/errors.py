@@ -69,6 +69,10 @@ class WaitTimeout(BatutaError):
     """The job did not finish within the time given."""
 
 
+class NotMeasured(WaitTimeout):
+    """A job that was to be measured did not finish within the time given."""
+
+
 class Unreachable(BatutaError):
     """The broker or Redis could not be reached."""
 

@@ -46,6 +46,7 @@ ADVICE: dict[type[BaseException], str] = {
     errors.JobCancelled: "to go on from what is recorded: {p} retry {job}",
     errors.JobRejected: "the checks: {p} status {job}",
     errors.WaitTimeout: "it goes on; to follow it: {p} watch {job}",
+    errors.NotMeasured: "does a worker read its queue, and is it free? {p} doctor\nmore time: --timeout",
     errors.UnknownKind: "the kinds: {p} kinds",
     errors.InvalidParams: "the parameters: {p} kinds {kind}",
     errors.Unreachable: "to find out why: {p} doctor",

@@ -50,6 +50,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "api": ("api", "Start the HTTP interface."),
         "api-token": ("api", "Make a token for the HTTP interface."),
         "dev": ("dev", "Start all parts in one terminal, anew when a file changes."),
+        "bench": ("bench", "Measure your own cluster with jobs of its own."),
         "chaos": ("chaos", "Kill parts of your own cluster under jobs of its own, and report."),
         "doctor": ("doctor", "Check broker, Redis, settings and workers, and say what to do."),
     },
