@@ -19,7 +19,7 @@ def program(services: Services, tmp_path) -> Program:
 
 
 def test_bench_measures_each_thing_when_a_worker_runs(program, coordinator, start_worker):
-    """Submits, a chain and a fan-out, each with its unit; the jobs are of an internal kind, and have ended."""
+    """Submits, a chain and a fan-out; the jobs are of an internal kind, and have ended."""
     start_worker()
 
     done = program("bench", "--steps", "20", "-o", "json")
