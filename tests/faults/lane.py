@@ -26,6 +26,8 @@ from tests.faults.warm import Warm
 from tests.waiting import PATIENCE, wait_until
 
 HANG_S = 40 * PATIENCE
+#: A job's own keys by their letter; ``a`` and ``b`` go when it succeeds, the others some time after its end.
+JOB_KEYS = "m p r x g f e a b s v"
 #: A worker that was killed is back before its leases have run out, or after that.
 LEASE_S = "1.5"
 #: What a killed worker is away for, where it is not started again at once.
@@ -160,10 +162,26 @@ class Lane:
         for index in ("active", "leases", "timers", "outbox"):
             members = state.client.zrange(state.keys.index(state.keys.shard_of(job), index), 0, -1)
             found += [f"{index}:{m.decode()}" for m in members if m.decode().split("|")[0] == job]
+        found += self._kept_for_ever(job)
         if self.coordinator.status(job).state == State.FAILED:
             callbacks = [step for step in self.coordinator.steps(job) if step.task == ERRBACK]
             found += [step.id for step in callbacks if step.state != StepState.SUCCEEDED]
         return found
+
+    def _kept_for_ever(self, job: str) -> list[str]:
+        """Return the keys of a finished job that stay behind: those without an end, and ``a`` and ``b``."""
+        state = self.coordinator.state_manager
+        names = state.keys.named(job, JOB_KEYS)
+        pipe = state.client.pipeline(transaction=False)
+        for name in names:
+            pipe.pttl(name)
+        life_ms = dict(zip(JOB_KEYS.split(), pipe.execute(), strict=True))
+        has_succeeded = self.coordinator.status(job).state == State.SUCCEEDED
+        return [
+            f"{letter}: {ms}"
+            for letter, ms in life_ms.items()
+            if ms == -1 or (has_succeeded and letter in "ab" and ms != -2)
+        ]
 
     def _has_ended(self, job: str) -> bool:
         return self.coordinator.status(job).state.is_terminal
