@@ -118,7 +118,10 @@ def test_job_completes_when_redis_lost_its_last_second(coordinator, start_worker
     kept = tmp_path / "kept"
     shutil.copytree(redis_server.data, kept)
     first.write_text("x")
-    wait_until(lambda: coordinator.status(job).steps_done == 2, what="two steps recorded")
+    wait_until(
+        lambda: coordinator.status(job).steps_done == 2 and is_running(coordinator, job),
+        what="two steps recorded, and the third begun",
+    )
 
     redis_server.kill()
     shutil.rmtree(redis_server.data)
@@ -166,6 +169,8 @@ def test_reconciler_sends_nothing_when_the_queue_is_long(jobs, pause_s, coordina
     for job in [*launched, waiting]:
         coordinator.wait(job, timeout_s=240)
 
+    (probed,) = coordinator.state_manager.probes_returned([coordinator.settings.queue])
+    assert probed, "no job was ever suspected"
     assert not [event for job in [*launched, waiting] for event in redriven(coordinator, job)]
     assert {step.attempts for job in launched for step in coordinator.steps(job)} == {1}
     tell(
