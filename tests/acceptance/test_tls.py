@@ -14,6 +14,7 @@ import redis
 import trustme
 
 from tests.servers import MissingServer, RabbitMQ, Redis
+from tests.servers.certificates import Certificates
 from tests.servers.process import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,12 +55,8 @@ class Project:
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """Both servers with a certificate of one authority, which the project trusts."""
-    authority = trustme.CA()
-    ca, cert, key = (tmp_path / name for name in ("ca.pem", "server.pem", "server.key"))
-    authority.cert_pem.write_to_path(ca)
-    issued = authority.issue_cert("localhost", "127.0.0.1")
-    issued.private_key_pem.write_to_path(key)
-    issued.cert_chain_pems[0].write_to_path(cert)
+    files = Certificates.issued(tmp_path)
+    ca, cert, key = files.ca, files.cert, files.key
     amqps, rediss = free_port(), free_port()
     try:
         broker, state = RabbitMQ(made(tmp_path / "rabbitmq")), Redis(made(tmp_path / "redis"))
@@ -73,10 +70,8 @@ def project(tmp_path: Path) -> Iterator[Project]:
         broker.launch()
         state.start()
         with redis.Redis.from_url(state.url()) as client:
-            client.config_set(
-                "tls-cert-file", str(cert), "tls-key-file", str(key), "tls-ca-cert-file", str(ca)
-            )
-            client.config_set("tls-auth-clients", "no", "tls-port", rediss)
+            for name, value in files.redis_settings(rediss).items():
+                client.config_set(name, str(value))
         broker.wait_ready()
         found = Project(
             made(tmp_path / "project"),

@@ -13,8 +13,9 @@ from coordinator.app import make_app
 from coordinator.dashboard.view import job_view, jobs_page
 from coordinator.errors import JobCancelled, JobFailed, JobRejected, StateUnreachable
 from coordinator.metrics import make_registry
-from coordinator.states import State
+from coordinator.states import State, StepState
 from tests.conftest import Services, make_services
+from tests.facade import opened
 from tests.flows import (
     add,
     count_to,
@@ -42,11 +43,8 @@ def cluster_services(rabbitmq: RabbitMQ, redis_cluster: RedisCluster) -> Service
 
 @pytest.fixture(scope="module")
 def coordinator(cluster_services: Services) -> Iterator[Coordinator]:
-    app = make_app(Settings.from_env(cluster_services.env))
-    yield Coordinator.from_settings(app.parts.settings, app)
-    app.parts.state.client.close()
-    app.parts.dispatcher.close()
-    app.close()
+    with opened(cluster_services.env) as facade:
+        yield facade
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +111,23 @@ def test_jobs_are_steered_when_they_lie_in_a_cluster(coordinator, worker, tmp_pa
         coordinator.wait(cancelled, timeout_s=20)
     assert coordinator.wait(coordinator.launch(flaky.s(str(tmp_path / "f"), 1, 0.1)), timeout_s=20) == 2
     assert coordinator.wait(coordinator.launch(die.s(str(tmp_path / "d"), 1)), timeout_s=20) == 2
+
+
+def test_job_waits_and_goes_on_when_its_slot_moves(coordinator, worker, redis_cluster, tmp_path):
+    """Half of the slot's keys are elsewhere: its jobs stand still, the others go on."""
+    gate = tmp_path / "gate"
+    here, there, _ = spread_keys(coordinator, redis_cluster)
+    moving = coordinator.launch(chain(wait_for_file.s(str(gate)), add.si(1, 1), double.s()), key=here)
+    wait_until(lambda: coordinator.steps(moving)[0].state == StepState.RUNNING, what="its first step")
+
+    end_move = redis_cluster.begin_move(coordinator.state_manager.keys.named(moving, "m")[0])
+    gate.touch()
+    other = coordinator.launch(chain(add.s(1, 2), double.s()), key=there)
+    assert coordinator.wait(other, timeout_s=20) == 6
+    assert coordinator.status(moving).state == State.PROCESSING
+    end_move()
+
+    assert coordinator.wait(moving, timeout_s=60) == 4
 
 
 def test_jobs_are_seen_when_they_lie_in_a_cluster(coordinator, worker):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from tests.servers.certificates import Certificates
 from tests.servers.process import free_port
 from tests.servers.redis import Redis
 from tests.waiting import wait_until
@@ -20,8 +22,10 @@ PRIMARIES = 3
 class ClusterNode(Redis):
     """One node."""
 
-    def __init__(self, home: Path, password: str, timeout_ms: int) -> None:
+    def __init__(self, home: Path, password: str, timeout_ms: int, tls: Certificates | None = None) -> None:
         super().__init__(home)
+        self.tls = tls
+        self.tls_port = free_port() if tls else 0
         self.timeout_ms = timeout_ms
         self.password = password
         self.bus_port = free_port()
@@ -34,6 +38,7 @@ class ClusterNode(Redis):
             "cluster-node-timeout": self.timeout_ms,
             "masterauth": self.password,
             "databases": 1,
+            **({"tls-cluster": "yes", **self.tls.redis_settings(self.tls_port)} if self.tls else {}),
         }
 
     def ask(self, *command: object) -> Any:
@@ -44,18 +49,25 @@ class ClusterNode(Redis):
 class RedisCluster:
     """Three primaries that share the slots."""
 
-    def __init__(self, home: Path, *, with_replicas: bool = False) -> None:
+    def __init__(self, home: Path, *, with_replicas: bool = False, tls: Certificates | None = None) -> None:
         password = secrets.token_hex(16)
         count = PRIMARIES * (2 if with_replicas else 1)
         # A failover takes about twice the timeout. Where there is none to be had, a busy machine is no fault.
         timeout_ms = 2000 if with_replicas else 15_000
-        self.nodes = [ClusterNode(home / f"node-{number}", password, timeout_ms) for number in range(count)]
+        homes = [home / f"node-{number}" for number in range(count)]
+        self.nodes = [ClusterNode(node, password, timeout_ms, tls) for node in homes]
 
     def url(self, db: int = 0) -> str:
         """Return a URL that names two of the nodes: the client finds the others."""
         first, second = self.nodes[:2]
         address = f"{first.address}:{first.port},{second.address}:{second.port}"
         return f"redis+cluster://:{first.password}@{address}/0"
+
+    def tls_url(self, ca: Path) -> str:
+        """Return a URL by which all nodes are spoken to in TLS, trusting one authority."""
+        first, second = self.nodes[:2]
+        places = f"localhost:{first.tls_port},localhost:{second.tls_port}"
+        return f"rediss+cluster://:{first.password}@{places}/0?ssl_cert_reqs=required&ssl_ca_certs={ca}"
 
     def launch(self) -> None:
         for node in self.nodes:
@@ -84,6 +96,30 @@ class RedisCluster:
         slots = asked.ask("CLUSTER SLOTS")
         port = next(primary[1] for first, last, primary, *_ in slots if first <= slot <= last)
         return next(node for node in self.nodes if node.port == port)
+
+    def begin_move(self, key: str) -> Callable[[], None]:
+        """Move half of the keys of a key's slot away, as resharding does; returns what moves the rest."""
+        source = self.owner(key)
+        target = next(node for node in self.nodes[:PRIMARIES] if node is not source)
+        slot = source.ask("CLUSTER KEYSLOT", key)
+        left, right = (node.ask("CLUSTER MYID").decode() for node in (source, target))
+        to = (target.address, target.port, "", 0, 5000, "AUTH", target.password, "KEYS")
+        target.ask("CLUSTER SETSLOT", slot, "IMPORTING", left)
+        source.ask("CLUSTER SETSLOT", slot, "MIGRATING", right)
+        keys = source.ask("CLUSTER GETKEYSINSLOT", slot, 1000)
+        source.ask("MIGRATE", *to, *keys[: len(keys) // 2])
+
+        def end() -> None:
+            while keys := source.ask("CLUSTER GETKEYSINSLOT", slot, 1000):
+                source.ask("MIGRATE", *to, *keys)
+            for node in (target, source, *self.nodes):
+                node.ask("CLUSTER SETSLOT", slot, "NODE", right)
+
+        return end
+
+    def replica_of(self, primary: ClusterNode) -> ClusterNode:
+        replicas = self.nodes[PRIMARIES:]
+        return next(node for node in replicas if node.ask("ROLE")[2] == primary.port)
 
     def _share_out(self) -> None:
         primaries, replicas = self.nodes[:PRIMARIES], self.nodes[PRIMARIES:]
