@@ -1,9 +1,11 @@
-"""A façade in the test's own process, closed with it."""
+"""A façade in the test's own process, closed with all that it opened."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+from celery import Celery
 
 from coordinator import Coordinator, Settings
 from coordinator.app import make_app
@@ -16,4 +18,10 @@ def opened(where: Settings | Mapping[str, str]) -> Iterator[Coordinator]:
     yield Coordinator.from_settings(app.parts.settings, app)
     app.parts.dispatcher.close()
     app.parts.state.client.close()
+    close(app)
+
+
+def close(app: Celery) -> None:
+    """Close an application with the connections in its pool, which Celery's own ``close`` leaves open."""
+    app.pool.force_close_all(close_pool=False)
     app.close()

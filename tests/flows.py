@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from coordinator import each, job
 from coordinator.app import app
 from coordinator.errors import InvalidParams
+from tests.waiting import wait_until
 
 
 @app.task
@@ -71,11 +72,7 @@ def die(self: Any, path: str, times: int) -> int:
 
 @app.task
 def wait_for_file(path: str, timeout_s: float = 30) -> str:
-    ends = time.monotonic() + timeout_s
-    while not Path(path).exists():
-        if time.monotonic() > ends:
-            raise TimeoutError(path)
-        time.sleep(0.02)
+    wait_until(Path(path).exists, timeout_s=timeout_s, what=path)
     return Path(path).read_text()
 
 
@@ -113,13 +110,9 @@ def sum_to(p: SumParams) -> Any:
 def until_cancelled(self: Any, path: str) -> str:
     """Run until the job is cancelled, then say so in a file."""
     Path(f"{path}.started").touch()
-    ends = time.monotonic() + 30
-    while time.monotonic() < ends:
-        if self.cancelled:
-            Path(path).write_text("saw it")
-            return "saw it"
-        time.sleep(0.05)
-    raise TimeoutError(path)
+    wait_until(lambda: self.cancelled, timeout_s=30, what="the job to be cancelled")
+    Path(path).write_text("saw it")
+    return "saw it"
 
 
 @app.task

@@ -21,7 +21,6 @@ from pytest_celery import (
 )
 
 from coordinator import Coordinator, Settings
-from coordinator.app import make_app
 from tests.acceptance.containers import (  # noqa: F401  fixtures
     default_rabbitmq_broker_ports,
     default_redis_backend_command,
@@ -34,6 +33,7 @@ from tests.acceptance.containers import (  # noqa: F401  fixtures
 )
 from tests.acceptance.nodes import ProcessWorker, ServerContainer, WorkerContainer
 from tests.conftest import Services, make_services
+from tests.facade import opened
 
 # The ping that celery_setup.ready(ping=True) sends.
 PING_MODULE = "pytest_celery.vendors.worker.tasks"
@@ -116,10 +116,8 @@ def celery_worker_cluster(
 @pytest.fixture
 def celery_setup_app(settings: Settings) -> Iterator[Celery]:
     """The app that the test publishes with: the coordinator's."""
-    app = make_app(settings)
-    yield app
-    app.parts.dispatcher.close()
-    app.close()
+    with opened(settings) as facade:
+        yield facade.app
 
 
 @pytest.fixture

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
-from coordinator import Coordinator, Settings
-from coordinator.app import make_app
+import pytest
+
+from coordinator import Coordinator
 from coordinator.states import State, StepState
+from tests.conftest import Services
+from tests.facade import opened
 from tests.waiting import wait_until
 
 ROWS = 300_000
@@ -41,14 +45,18 @@ def tree(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.fixture
+def coordinator(services: Services) -> Iterator[Coordinator]:
+    with opened(services.env) as facade:
+        yield facade
+
+
 def test_output_is_the_same_to_the_byte_when_a_worker_is_killed_in_the_middle(
-    services, start_worker, tmp_path
+    coordinator, start_worker, tmp_path
 ):
     """Two workers, one of them killed with its children while partitions are being cleaned."""
     source = tmp_path / "orders.csv"
     write_orders(source)
-    app = make_app(Settings.from_env(services.env))
-    coordinator = Coordinator.from_settings(app.parts.settings, app)
     workers = [start_worker(concurrency=1), start_worker(concurrency=1)]
 
     def submit(name: str) -> str:
@@ -68,8 +76,6 @@ def test_output_is_the_same_to_the_byte_when_a_worker_is_killed_in_the_middle(
     assert coordinator.status(job).state == State.PROCESSING
 
     stormy = coordinator.wait(job, timeout_s=120)
-    app.parts.dispatcher.close()
-    app.close()
 
     def told(result: dict) -> dict:
         return {name: value for name, value in result.items() if str(tmp_path) not in str(value)}

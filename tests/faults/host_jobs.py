@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 from coordinator.app import app
+from tests.waiting import wait_until
 
 
 @app.task(bind=True)
 def hold(self: Any, path: str, timeout_s: float = 90) -> int:
     """Run until there is a file with this attempt's number, then return the number."""
-    ends = time.monotonic() + timeout_s
-    while not Path(f"{path}.{self.fence}").exists():
-        if time.monotonic() > ends:
-            raise TimeoutError(path)
-        time.sleep(0.02)
+    wait_until(Path(f"{path}.{self.fence}").exists, timeout_s=timeout_s, what="the file of this attempt")
     return int(self.fence)
 
 

@@ -20,6 +20,7 @@ from coordinator.errors import JobFailed, JobNotFound, WaitTimeout
 from coordinator.state import StateManager
 from coordinator.states import State, StepState
 from tests.conftest import Services
+from tests.facade import close
 from tests.faults.crash_points import BOARD_VARIABLE, Board
 from tests.faults.shapes import Shape, runs
 from tests.faults.warm import Warm
@@ -76,7 +77,7 @@ class Lane:
         self.warm.close()
         self.app.parts.state.client.close()
         self.app.parts.dispatcher.close()
-        self.app.close()
+        close(self.app)
 
     def log_tail(self, lines: int = 60) -> str:
         return "\n".join(self.warm.log.read_text(errors="replace").splitlines()[-lines:])

@@ -7,7 +7,6 @@ from the test ``go``.
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from coordinator.dispatcher import TaskDispatcher
 from coordinator.line import Line
 from coordinator.state import StateManager
 from tests.flows import mark, total
+from tests.waiting import wait_until
 
 CALLS: dict[str, tuple[type, str]] = {
     "connect": (TaskDispatcher, "connect"),
@@ -35,8 +35,7 @@ def hold(owner: type, name: str, folder: Path) -> None:
         is_idle = name == "confirm" and not self._unconfirmed
         if not is_idle and not (folder / "reached").exists():
             (folder / "reached").touch()
-            while not (folder / "go").exists():
-                time.sleep(0.01)
+            wait_until((folder / "go").exists, timeout_s=60, what="the word to go on")
         return original(self, *args, **kwargs)
 
     setattr(owner, name, held)

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from celery import chain
 
-from coordinator import Coordinator, Settings
-from coordinator.app import make_app
+from coordinator import Coordinator
 from coordinator.errors import JobNotFound
 from coordinator.states import State, StepState
 from tests.conftest import make_services
+from tests.facade import opened
 from tests.faults.figures import HOSTS, tell
 from tests.faults.host_jobs import hold
 from tests.faults.shapes import runs
@@ -89,10 +89,8 @@ def coordinator(site) -> Iterator[Coordinator]:
     """A façade on the servers' host, which no cut keeps from them; queue and prefix are this test's own."""
     services = make_services("rabbitmq", "", "")
     site.env = {**services.env, "COORDINATOR_JOBS": "tests.flows,tests.faults.host_jobs"}
-    app = make_app(Settings.from_env(site.env_of("one")))
-    yield Coordinator.from_settings(app.parts.settings, app)
-    app.parts.dispatcher.close()
-    app.close()
+    with opened(site.env_of("one")) as facade:
+        yield facade
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from celery import chain, chord, group
 from coordinator import each, race
 from coordinator.app import app
 from tests.flows import add, count_to, double, fail, total, wait_for_file
+from tests.waiting import wait_until
 
 
 @app.task(bind=True)
@@ -31,9 +32,7 @@ def run_on(self: Any, path: str, is_polite: bool, longest_s: float = 30) -> str:
 @app.task
 def win_when(path: str, value: Any, since: float = 0) -> Any:
     """Return the value once a file is there."""
-    ends = time.monotonic() + 20
-    while not Path(path).exists() and time.monotonic() < ends:
-        time.sleep(0.01)
+    wait_until(Path(path).exists, what=path)
     return value
 
 

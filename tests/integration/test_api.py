@@ -10,8 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from coordinator import Coordinator, Settings
-from coordinator.app import make_app
+from coordinator import Coordinator
 from coordinator.errors import SettingsError
 from coordinator.web import WebSettings, create_app, make_blueprint
 from coordinator.web.tokens import new_token, read_tokens
@@ -118,11 +117,11 @@ def test_api_steers_a_job_when_asked(client, coordinator, start_worker, tmp_path
     assert client.get("/jobs/held/result?wait_s=20").json["result"] == "x"
 
 
-def test_api_refuses_a_job_and_keeps_nothing_when_the_broker_is_away(coordinator, services, token):
+def test_api_refuses_a_job_and_keeps_nothing_when_the_broker_is_away(elsewhere, coordinator, token):
     """What could not be sent is not recorded; what is recorded can still be looked at and steered."""
-    app = make_app(Settings.from_env({**services.env, "BROKER_URL": "amqp://user:hush@127.0.0.1:1//"}))
-    alone = Coordinator.from_settings(app.parts.settings, app)
-    client = create_app(alone, WebSettings(tokens=(token[1],))).test_client()
+    client = create_app(
+        elsewhere(broker_url="amqp://user:hush@127.0.0.1:1//"), WebSettings(tokens=(token[1],))
+    ).test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token[0]}"
     coordinator.launch(add.s(1, 1), key="before")
 
@@ -133,22 +132,21 @@ def test_api_refuses_a_job_and_keeps_nothing_when_the_broker_is_away(coordinator
     assert client.get("/jobs/now").status_code == 404
     assert client.get("/readyz").json == {"status": "ready", "redis": "ok", "broker": "unreachable"}
     assert client.post("/jobs/before/cancel").json["state"] == "cancelled"
-    app.close()
 
 
-def test_api_says_that_redis_is_away_when_it_is(services, token):
+def test_api_says_that_redis_is_away_when_it_is(elsewhere, token):
     """A problem with the time after which to try again, and no address in it; health needs no Redis."""
-    app = make_app(Settings.from_env({**services.env, "REDIS_URL": "redis://:hush@127.0.0.1:1/0"}))
-    alone = Coordinator.from_settings(app.parts.settings, app)
-    client = create_app(alone, WebSettings(tokens=(token[1],))).test_client()
+    client = create_app(
+        elsewhere(redis_url="redis://:hush@127.0.0.1:1/0"), WebSettings(tokens=(token[1],))
+    ).test_client()
 
     answer = client.get("/jobs", headers={"Authorization": f"Bearer {token[0]}"})
+    ready = client.get("/readyz")
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     assert "hush" not in answer.text
     assert client.get("/healthz").status_code == 200
-    assert (client.get("/readyz").status_code, client.get("/readyz").json["redis"]) == (503, "unreachable")
-    app.close()
+    assert (ready.status_code, ready.json["redis"]) == (503, "unreachable")
 
 
 def test_api_says_why_there_is_no_result_when_a_job_failed(client, coordinator, start_worker):

@@ -133,7 +133,8 @@ def test_eta_is_kept_when_set(coordinator, start_worker, tmp_path):
 def test_job_fails_when_a_step_expired_before_it_began(coordinator, start_worker, tmp_path):
     """Where Celery leaves a chain unfinished for ever, the job fails and says why."""
     job = coordinator.launch(chain(add.s(1, 1).set(expires=0.2), double.s()))
-    time.sleep(0.3)
+    expired = time.monotonic() + 0.2
+    wait_until(lambda: time.monotonic() > expired, what="the step to expire")
 
     start_worker(env=JOBS)
 

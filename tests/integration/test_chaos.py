@@ -6,18 +6,10 @@ import dataclasses
 import subprocess
 import sys
 
-import pytest
-
 from coordinator import about
 from coordinator.chaos import KIND, Chaos, victims
-from coordinator.parts import Parts
 from tests.acceptance.program import Program
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-def parts(coordinator) -> Parts:
-    return Parts(coordinator.app, coordinator.settings)
 
 
 def asked(coordinator):
@@ -26,12 +18,12 @@ def asked(coordinator):
     )
 
 
-def test_chaos_completes_every_job_once_when_children_are_killed(coordinator, parts, start_worker):
+def test_chaos_completes_every_job_once_when_children_are_killed(coordinator, start_worker):
     """Children die; each job ends, and what was handed on is what is recorded."""
     start_worker()
     start_worker()
 
-    report = Chaos(parts, seed=7).run(6)
+    report = Chaos(coordinator.app.parts, seed=7).run(6)
 
     assert report.ok, report
     assert report.kills["child"] >= 2 and not report.kills["worker"]

@@ -112,7 +112,7 @@ def test_next_page_waits_when_enough_items_are_left(coordinator, start_worker, t
     """The source is read no further than fills the window."""
     start_worker()
     gate = tmp_path / "gate"
-    canvas = each(after_file.s(str(gate)), batch=1, window=2, over=numbers_by_page.s(10, 1000))
+    canvas = each(after_file.s(str(gate)), batch=1, window=2, over=numbers_by_page.s(10, 100))
     job = coordinator.launch(canvas)
     wait_until(lambda: stream_of(coordinator, job, "0").get("done") == "3", what="the first items")
 
@@ -120,7 +120,7 @@ def test_next_page_waits_when_enough_items_are_left(coordinator, start_worker, t
     assert stream_of(coordinator, job, "0")["flying"] == "2"
 
     gate.touch()
-    assert coordinator.wait(job, timeout_s=60) == list(range(1000))
+    assert coordinator.wait(job, timeout_s=60) == list(range(100))
 
 
 def test_batches_grow_when_items_are_quick(coordinator, start_worker):

@@ -20,6 +20,7 @@ from celery import Celery
 from coordinator.embedded import Embedded
 from coordinator.embedded import server as server_module
 from coordinator.errors import BrokerUnreachable, SettingsError, StateUnreachable
+from tests.facade import close
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +85,7 @@ def test_embedded_runs_a_task_when_nothing_is_configured(home: Path) -> None:
         embedded.wait_ready()
         app = Celery(broker=embedded.broker_url, backend=embedded.redis_url, set_as_current=False)
         assert app.send_task("trivial.add", (1, 2)).get(timeout=20) == 3
-        app.close()
+        close(app)
         assert worker.is_alive()
     assert nothing_left(home)
 

@@ -27,7 +27,7 @@ def counts(coordinator, job: str) -> tuple[int, int, int]:
 
 def test_all_is_done_when_lanes_that_grew_are_lost(coordinator, start_worker, tmp_path):
     """A canvas and a stream in the place of a loser's steps are lost with it: steps, items and batches."""
-    start_worker(env=JOBS)
+    start_worker(concurrency=4, env=JOBS)  # so many steps wait at once
     gate, never = tmp_path / "gate", str(tmp_path / "never")
     stream = each(after_file.s(never), batch=1, window=2, over=range(50))
     job = coordinator.launch(chain(race(win_when.s(str(gate), 7), grown_lane.s(never), stream), double.s()))
@@ -38,7 +38,7 @@ def test_all_is_done_when_lanes_that_grew_are_lost(coordinator, start_worker, tm
 
     assert coordinator.wait(job, timeout_s=20) == 14
     done, whole, lost = counts(coordinator, job)
-    assert done == whole and done + lost == 5 + 4 + 50 and lost >= 2 + 3 + 47
+    assert done == whole and done + lost == 5 + 4 + 50 and lost >= 2 + 2 + 47
     found = {step.key: step.state for step in coordinator.steps(job)}
     assert set(found.values()) == {StepState.SUCCEEDED, StepState.LOST}
     assert (found["2"], found["2/0"], found["2/2"], found["3"]) == ("lost", "succeeded", "lost", "lost")

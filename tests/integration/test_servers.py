@@ -15,6 +15,7 @@ from celery import Celery
 from kombu import Connection
 
 from tests.conftest import Services
+from tests.facade import close
 from tests.servers import MissingServer, RabbitMQ, Redis, Worker
 from tests.servers import rabbitmq as rabbitmq_module
 
@@ -30,7 +31,7 @@ def client(services: Services) -> Iterator[Celery]:
     try:
         yield app
     finally:
-        app.close()
+        close(app)
 
 
 def test_worker_runs_a_task_when_started(services: Services, start_worker: Callable[..., Worker]) -> None:

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from coordinator import Coordinator
+from coordinator.errors import JobFailed
 from tests.conftest import Services
 from tests.servers import Worker
 from tests.servers.collector import Collector, Span
@@ -44,35 +46,47 @@ def collector() -> Iterator[Collector]:
         yield found
 
 
-@pytest.fixture
-def env(services: Services, collector: Collector) -> dict[str, str]:
-    return {
-        **services.env,
-        "COORDINATOR_JOBS": "tests.flows",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-    }
+@dataclass(frozen=True)
+class Traced:
+    """Workers that are traced, and whoever submits to them; with what they have exported."""
 
+    coordinator: Coordinator
+    collector: Collector
+    env: dict[str, str]
+    start_worker: Callable[..., Worker]
 
-@pytest.fixture
-def run(env: dict[str, str]) -> Callable[..., str]:
-    """Run a program in a process of its own; returns what it printed."""
+    def start(self, concurrency: int = 1) -> Worker:
+        return self.start_worker(concurrency=concurrency, env=self.env)
 
-    def run(program: str, **more: str) -> str:
-        path = {"PYTHONPATH": str(ROOT), **more}
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(command, env={**os.environ, **env, **path}, capture_output=True, text=True)
+    def launch(self, canvas: str, **env: str) -> str:
+        """Submit in a process of its own; returns the job's id."""
+        return self.run(LAUNCH.replace("{canvas}", canvas), **env)
+
+    def run(self, program: str, **env: str) -> str:
+        """Run a program in a process of its own; returns what it printed."""
+        env = {**os.environ, **self.env, "PYTHONPATH": str(ROOT), **env}
+        done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    return run
+    def await_spans(self, name: str, count: int) -> list[Span]:
+        """Wait for so many spans of that name, and return all that came."""
+        wait_until(lambda: [span.name for span in self.collector.spans].count(name) == count, what=name)
+        return self.collector.spans
+
+
+@pytest.fixture
+def traced(
+    services: Services, coordinator: Coordinator, collector: Collector, start_worker: Callable[..., Worker]
+) -> Traced:
+    exporting = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    return Traced(coordinator, collector, {**services.env, **exporting}, start_worker)
 
 
 def runs(spans: list[Span]) -> dict[str, Span]:
     """Return the spans in which steps ran, by step id without the job's; one of each."""
-    found = [span for span in spans if span.name.startswith(RUN) and "batuta.job" in span.attributes]
-    by_step = {span.attributes["messaging.message.id"].partition(":")[2]: span for span in found}
-    assert len(by_step) == len(found)
+    by_step = {span.attributes["messaging.message.id"].partition(":")[2]: span for span in steps_run(spans)}
+    assert len(by_step) == len(steps_run(spans))
     return by_step
 
 
@@ -83,27 +97,25 @@ def above(span: Span, spans: list[Span]) -> Span:
     return by_id[parent.parent] if parent.name.startswith(SEND) else parent
 
 
+def steps_run(spans: list[Span]) -> list[Span]:
+    return [span for span in spans if span.name.startswith(RUN) and "batuta.job" in span.attributes]
+
+
 @pytest.mark.brokers("rabbitmq")
-def test_job_is_one_trace_when_two_workers_run_it(
-    coordinator: Coordinator,
-    start_worker: Callable[..., Worker],
-    env: dict[str, str],
-    run: Callable[..., str],
-    collector: Collector,
-    tmp_path: Path,
-) -> None:
+def test_job_is_one_trace_when_two_workers_run_it(traced: Traced, tmp_path: Path) -> None:
     """One trace with the submit as its root, a span for each step, each under the step that sent it."""
-    workers = {start_worker(concurrency=1, env=env).nodename for _ in range(2)}
+    workers = {traced.start().nodename for _ in range(2)}
     gate, end = str(tmp_path / "gate"), str(tmp_path / "end")
     # The first part waits for the second, so that each of the two workers runs one of them.
     header = f"[flows.wait_for_file.si({gate!r}), flows.mark.s({gate!r}), flows.add.s(1)]"
-    canvas = f"chain(flows.count_to.s(4), flows.total.s(), chord({header}, flows.mark.s({end!r})))"
-    job = run(LAUNCH.replace("{canvas}", canvas))
+    job = traced.launch(
+        f"chain(flows.count_to.s(4), flows.total.s(), chord({header}, flows.mark.s({end!r})))"
+    )
 
-    assert coordinator.wait(job, timeout_s=30) == ["6\n", 6, 7]
-    steps = {step.id.partition(":")[2] for step in coordinator.state_manager.steps(job)}
-    wait_until(lambda: runs(collector.spans).keys() == steps, timeout_s=20)
-    spans = collector.spans
+    assert traced.coordinator.wait(job, timeout_s=30) == ["6\n", 6, 7]
+    steps = {step.id.partition(":")[2] for step in traced.coordinator.steps(job)}
+    wait_until(lambda: runs(traced.collector.spans).keys() == steps, what="a span of each step")
+    spans = traced.collector.spans
     of_job = [span for span in spans if span.trace == next(iter(runs(spans).values())).trace]
     assert set(runs(of_job)) == steps
     (root,) = [span for span in of_job if not span.parent]
@@ -119,69 +131,70 @@ def test_job_is_one_trace_when_two_workers_run_it(
 
 
 @pytest.mark.brokers("rabbitmq")
-def test_step_stays_in_the_trace_when_the_reconciler_sends_it(
-    coordinator: Coordinator,
-    start_worker: Callable[..., Worker],
-    env: dict[str, str],
-    run: Callable[..., str],
-    collector: Collector,
-    tmp_path: Path,
-) -> None:
+def test_step_stays_in_the_trace_when_the_reconciler_sends_it(traced: Traced, tmp_path: Path) -> None:
     """What a timer sends again, and what follows it, is in the job's trace, under its submit."""
-    start_worker(concurrency=1, env=env)
-    path = str(tmp_path / "tries")
-    job = run(LAUNCH.replace("{canvas}", f"chain(flows.flaky.s({path!r}, 1, 0.1), flows.double.s())"))
+    traced.start()
+    job = traced.launch(f"chain(flows.flaky.s({str(tmp_path / 'tries')!r}, 1, 0.1), flows.double.s())")
 
-    assert coordinator.wait(job, timeout_s=30) == 4
-    wait_until(lambda: [s.name for s in collector.spans].count("run/tests.flows.double") == 1, timeout_s=20)
-    spans = collector.spans
-    ran = [span for span in spans if span.name.startswith(RUN) and "batuta.job" in span.attributes]
-    assert [span.name for span in ran].count("run/tests.flows.flaky") == 2
-    assert len({span.trace for span in ran}) == 1
-    flaky = [above(span, spans).name for span in ran if span.name.endswith("flaky")]
+    assert traced.coordinator.wait(job, timeout_s=30) == 4
+    spans = traced.await_spans("run/tests.flows.double", 1)
+    assert [span.name for span in steps_run(spans)].count("run/tests.flows.flaky") == 2
+    assert len({span.trace for span in steps_run(spans)}) == 1
+    flaky = [above(span, spans).name for span in steps_run(spans) if span.name.endswith("flaky")]
     assert flaky == ["submit/canvas"] * 2
 
 
 @pytest.mark.brokers("rabbitmq")
-def test_retry_stays_in_the_trace_when_whoever_asks_is_in_another(
-    coordinator: Coordinator,
-    start_worker: Callable[..., Worker],
-    env: dict[str, str],
-    run: Callable[..., str],
-    collector: Collector,
+def test_job_is_one_trace_when_its_message_was_purged_and_its_child_killed(
+    traced: Traced, tmp_path: Path
 ) -> None:
-    """The context is the job's own, not that of whoever steers it, who may know none of its tasks."""
-    start_worker(concurrency=1, env=env)
-    knows_no_task = {"COORDINATOR_JOBS": "examples.count_word"}
-    job = run(LAUNCH.replace("{canvas}", "flows.fail.s('once')"))
-    with pytest.raises(Exception, match="once"):
-        coordinator.wait(job, timeout_s=30)
-    run(RETRY, **knows_no_task)
+    """A step whose message was lost, and one whose process was, go on in the job's trace."""
+    coordinator = traced.coordinator
+    job = traced.launch(f"chain(flows.die.si({str(tmp_path / 'runs')!r}, 1), flows.double.s())")
+    with coordinator.app.connection_for_write() as connection:
+        queue = coordinator.app.amqp.queues[coordinator.settings.queue](connection.default_channel)
+        assert queue.purge() == 1
+    traced.start()
 
-    wait_until(lambda: [s.name for s in collector.spans].count("run/tests.flows.fail") == 2, timeout_s=20)
-    wait_until(lambda: any(span.name == "nightly" for span in collector.spans), timeout_s=20)
-    spans = collector.spans
+    assert coordinator.wait(job, timeout_s=30) == 4
+    assert {"redriven", "lease-lost"} <= {event.event for event in coordinator.events(job)}
+    spans = traced.await_spans("run/tests.flows.double", 1)
+    (root,) = [span for span in spans if span.name == "submit/canvas"]
+    ran = steps_run(spans)
+    assert [span.name for span in ran] == [
+        "run/tests.flows.die",
+        "run/tests.flows.double",
+    ]  # the killed told nothing
+    assert {span.trace for span in ran} == {root.trace}
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_retry_stays_in_the_trace_when_whoever_asks_is_in_another(traced: Traced) -> None:
+    """The context is the job's own, not that of whoever steers it, who may know none of its tasks."""
+    traced.start()
+    job = traced.launch("flows.fail.s('once')")
+    with pytest.raises(JobFailed, match="once"):
+        traced.coordinator.wait(job, timeout_s=30)
+    traced.run(RETRY, COORDINATOR_JOBS="examples.count_word")  # which has none of these tasks
+
+    traced.await_spans("nightly", 1)
+    spans = traced.await_spans("run/tests.flows.fail", 2)
     ran = [span for span in spans if span.name == "run/tests.flows.fail"]
     assert [above(span, spans).name for span in ran] == ["submit/canvas"] * 2
     assert len({span.trace for span in ran}) == 1
 
 
 @pytest.mark.brokers("rabbitmq")
-def test_job_is_one_trace_when_its_submit_was_not_traced(
-    coordinator: Coordinator,
-    start_worker: Callable[..., Worker],
-    env: dict[str, str],
-    run: Callable[..., str],
-    collector: Collector,
-) -> None:
+def test_job_is_one_trace_when_its_submit_was_not_traced(traced: Traced) -> None:
     """Steps that start side by side, sent by a process without traces, are in one trace all the same."""
-    start_worker(concurrency=2, env=env)
-    canvas = "chord([flows.add.s(1, 1), flows.add.s(2, 2)], flows.total.s())"
-    job = run(LAUNCH.replace("{canvas}", canvas), OTEL_SDK_DISABLED="true")
+    traced.start(concurrency=2)
+    job = traced.launch(
+        "chord([flows.add.s(1, 1), flows.add.s(2, 2)], flows.total.s())", OTEL_SDK_DISABLED="true"
+    )
 
-    assert coordinator.wait(job, timeout_s=30) == 6
-    wait_until(lambda: len(runs(collector.spans)) == 3, timeout_s=20)
-    assert len({span.trace for span in runs(collector.spans).values()}) == 1
+    assert traced.coordinator.wait(job, timeout_s=30) == 6
+    wait_until(lambda: len(runs(traced.collector.spans)) == 3, what="a span of each step")
+    assert len({span.trace for span in runs(traced.collector.spans).values()}) == 1
 
 
 def test_tracing_imports_nothing_when_it_is_not_asked_for() -> None:

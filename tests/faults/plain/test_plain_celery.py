@@ -50,17 +50,21 @@ class Plain:
         last = jobs.canvas(self._app, str(path)).apply_async().id
         seen, changed_at = None, time.monotonic()
         ends = time.monotonic() + LONGEST_S
-        while (value := self._value(last)) is None:
+
+        def is_over() -> bool:
+            nonlocal seen, changed_at
             self._revive()
             now = (lines(path), self._stored.dbsize())
             if now != seen:
                 seen, changed_at = now, time.monotonic()
             is_still = time.monotonic() - changed_at > STILL_S
-            if is_still and (not self._has_messages() or time.monotonic() > ends):
-                if self._value(last) is not None:  # it ended while a worker was being started
-                    continue
-                return "failed" if self._has_failed() else "hung"
-            time.sleep(0.02)
+            # Its value last: it may come while a worker is being started.
+            has_stopped = is_still and (not self._has_messages() or time.monotonic() > ends)
+            return has_stopped or self._value(last) is not None
+
+        wait_until(is_over, timeout_s=2 * LONGEST_S, what="the job to end or to stand still")
+        if (value := self._value(last)) is None:
+            return "failed" if self._has_failed() else "hung"
         self._let_settle()
         if value != jobs.VALUE:
             return "wrong"

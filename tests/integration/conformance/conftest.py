@@ -13,8 +13,8 @@ import pytest
 from celery import Celery, current_app
 from celery._state import _set_current_app
 
-from coordinator import Coordinator, Settings
-from coordinator.app import make_app
+from coordinator import Coordinator
+from tests.facade import close, opened
 from tests.servers import Worker
 
 SEED = int(os.environ.get("CANVAS_SEED") or random.randrange(10**6))
@@ -60,17 +60,23 @@ def sides(request: Any, rabbitmq: Any, redis_server: Any, tmp_path_factory: Any)
         worker.launch()
     native.configure(native.app, env)
     before = current_app._get_current_object()
-    app = make_app(Settings.from_env({**env, "REDIS_URL": redis_server.url(1)}))
-    _set_current_app(native.app)
-    for worker in workers:
-        worker.wait_ready()
-    yield Sides(native.app, Coordinator.from_settings(app.parts.settings, app))
-    _set_current_app(before)
-    app.parts.dispatcher.close()
-    for ended in (app, native.app):
-        ended.close()
+    with opened({**env, "REDIS_URL": redis_server.url(1)}) as coordinator:
+        _set_current_app(native.app)
+        for worker in workers:
+            worker.wait_ready()
+        yield Sides(native.app, coordinator)
+        _set_current_app(before)
+    forget_pending(native.app)
+    close(native.app)
     for worker in workers:
         worker.kill()
+
+
+def forget_pending(app: Celery) -> None:
+    """Unsubscribe from what Celery never ended: its results would do so as they go, when Redis is no more."""
+    consumer = app.backend.result_consumer
+    consumer.stop()
+    consumer.subscribed_to.clear()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
