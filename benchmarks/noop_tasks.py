@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from benchmarks.stamps import stamped
@@ -11,6 +12,12 @@ from coordinator.app import app
 @app.task
 def noop(n: int) -> int:
     return n
+
+
+@app.task
+def nap(_: int) -> None:
+    """Take 10 ms of time and none of the processor's."""
+    time.sleep(0.01)
 
 
 @app.task
