@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from celery import chain, group
@@ -38,25 +40,40 @@ def check_in_time(coordinator, services, job, lost_ms: int, messages: int, what:
     tell(LOSS, f"{what}, on {services.kind}: sent again after {took_s:.1f} s (promised: {REDRIVEN_S} s)")
 
 
-@pytest.mark.usefixtures("as_shipped")
-def test_job_completes_within_the_promise_when_its_queue_is_purged(coordinator, start_worker, services):
+@dataclass(frozen=True)
+class Busy:
+    """A worker whose two children wait for a gate: until it opens, other messages stay in the queue."""
+
+    gate: Path
+    runs: Path
+    jobs: list[str]
+
+
+@pytest.fixture
+def busy(as_shipped, coordinator, start_worker, tmp_path) -> Busy:
+    gate, lines = tmp_path / "gate", tmp_path / "runs"
+    start_worker(concurrency=2)
+    canvas = chain(wait_for_file.s(str(gate)), mark.s(str(lines)))
+    jobs = [coordinator.launch(canvas) for _ in range(2)]
+    wait_until(lambda: all(is_running(coordinator, job) for job in jobs), what="both children busy")
+    return Busy(gate, lines, jobs)
+
+
+def test_job_completes_within_the_promise_when_its_queue_is_purged(busy, coordinator, services):
     """A purge eats ten messages of a header; with the shipped settings they come back in time."""
     job = coordinator.launch(chain(group(add.s(n, n) for n in range(10)), total.s()))
     with coordinator.app.connection_for_write() as connection:
         queue = coordinator.app.amqp.queues[coordinator.settings.queue](connection.default_channel)
         assert queue.purge() == 10
     lost_ms = coordinator.state_manager.now_ms()
-    start_worker()
+    busy.gate.write_text("x")
 
     assert coordinator.wait(job, timeout_s=2 * REDRIVEN_S) == 90
 
     check_in_time(coordinator, services, job, lost_ms, 10, "a purged queue")
 
 
-@pytest.mark.usefixtures("as_shipped")
-def test_job_completes_within_the_promise_when_an_alien_consumer_eats_a_message(
-    coordinator, start_worker, services
-):
+def test_job_completes_within_the_promise_when_an_alien_consumer_eats_a_message(busy, coordinator, services):
     """Somebody else took the message and acknowledged it."""
     job = coordinator.launch(chain(add.s(1, 2), double.s()))
     with coordinator.app.connection_for_write() as connection:
@@ -64,37 +81,31 @@ def test_job_completes_within_the_promise_when_an_alien_consumer_eats_a_message(
         message = wait_until(queue.get, what="the message")
         message.ack()
     lost_ms = coordinator.state_manager.now_ms()
-    start_worker()
+    busy.gate.write_text("x")
 
     assert coordinator.wait(job, timeout_s=2 * REDRIVEN_S) == 6
 
     check_in_time(coordinator, services, job, lost_ms, 1, "a message that an alien consumer ate")
 
 
-@pytest.mark.usefixtures("as_shipped")
 @pytest.mark.brokers("rabbitmq")
 def test_job_completes_within_the_promise_when_rabbitmq_comes_back_empty(
-    coordinator, start_worker, services, rabbitmq, tmp_path
+    busy, coordinator, services, rabbitmq
 ):
     """The broker lost its data folder in mid-job: queues, messages and all; steps that ran go on."""
-    start_worker(concurrency=2)
-    gate = tmp_path / "gate"
-    blockers = [
-        coordinator.launch(chain(wait_for_file.s(str(gate)), mark.s(str(tmp_path / "runs"))))
-        for _ in range(2)
-    ]
-    wait_until(lambda: all(is_running(coordinator, job) for job in blockers), what="both children busy")
     queued = coordinator.launch(group(add.s(n, n) for n in range(20)))
 
     rabbitmq.kill()
-    gate.write_text("x")
-    wait_until(lambda: all(coordinator.status(job).steps_done == 1 for job in blockers), what="their records")
+    busy.gate.write_text("x")
+    wait_until(
+        lambda: all(coordinator.status(job).steps_done == 1 for job in busy.jobs), what="their records"
+    )
     rabbitmq.restart(empty=True)
     back_ms = coordinator.state_manager.now_ms()
 
     assert coordinator.wait(queued, timeout_s=60) == [2 * n for n in range(20)]
-    assert [coordinator.wait(job, timeout_s=60) for job in blockers] == ["x", "x"]
-    assert (tmp_path / "runs").read_text().split() == ["x", "x"]
+    assert [coordinator.wait(job, timeout_s=60) for job in busy.jobs] == ["x", "x"]
+    assert busy.runs.read_text().split() == ["x", "x"]
     check_in_time(coordinator, services, queued, back_ms, 20, "a RabbitMQ that came back empty")
 
 
