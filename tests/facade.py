@@ -23,5 +23,5 @@ def opened(where: Settings | Mapping[str, str]) -> Iterator[Coordinator]:
 
 def close(app: Celery) -> None:
     """Close an application with the connections in its pool, which Celery's own ``close`` leaves open."""
-    app.pool.force_close_all(close_pool=False)
+    app.pool.resize(app.pool.limit, reset=True)  # still of use: applications of one broker share it
     app.close()
