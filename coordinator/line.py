@@ -18,11 +18,13 @@ from amqp import spec
 from amqp.method_framing import frame_writer
 from celery import Celery
 
-from coordinator.alike import AlikeMessage
+from coordinator.alike import AlikeMessage, Template
 
 CONFIRM_TIMEOUT_S = 15.0
 #: Gathered frames are written when they are as many bytes.
 GATHERED_BYTES = 64 * 1024
+#: AMQP's type of a frame that begins a method.
+METHOD_FRAME = 1
 
 
 class Returned(Exception):
@@ -34,7 +36,7 @@ class Line:
 
     def __init__(self, app: Celery) -> None:
         self.pid = os.getpid()
-        self._amqp = app.amqp
+        self._app = app
         self._connection = app.connection_for_write()
         # Confirms are counted by hand: waiting for each by itself is ten times slower.
         self._connection.transport_options = {**self._connection.transport_options, "confirm_publish": False}
@@ -45,6 +47,7 @@ class Line:
         self._unconfirmed: set[int] = set()  # delivery tags
         self._declared: set[str] = set()  # queues
         self._fault: Exception | None = None
+        self._template: Template | None = None  # of the last message that was made in Celery's way
         if self._is_amqp:
             # Asked for it after a loss, kombu would connect anew, or raise.
             self._wire = self._connection.connection
@@ -74,8 +77,13 @@ class Line:
         queue = getattr(queue, "name", queue)
         if queue in self._declared:
             options = {**options, "declare": ()}
-        body = self._amqp.create_task_message(name=name, **message)
-        self._amqp.send_task_message(self._producer, name, body, retry=False, **options)
+        if self._template and self._template.fits(name, message, options):
+            self._gathered.publish(self._channel.channel_id, self._template.make(message, options))
+        else:
+            body = self._app.amqp.create_task_message(name=name, **message)
+            self._app.amqp.send_task_message(self._producer, name, body, retry=False, **options)
+            if self._is_amqp and queue in self._declared:
+                self._template = Template.of(self._app, name, message, options, self._gathered.sent)
         if queue:
             self._declared.add(queue)
         self._sent += 1
@@ -128,6 +136,7 @@ class _Gathered:
     def __init__(self, connection: Any) -> None:
         self._transport = connection.transport
         self._frames = bytearray()
+        self._way, self.sent = b"", None  # exchange and routing key of the last message, and the message
         self._write_now = connection.frame_writer
         self._gather = frame_writer(connection, self)
         connection.frame_writer = self._write_frame
@@ -150,8 +159,13 @@ class _Gathered:
         with self._transport.having_timeout(CONFIRM_TIMEOUT_S):
             self._transport.write(frames)
 
+    def publish(self, channel: int, content: Any) -> None:
+        """Take a message that goes where the last one went."""
+        self._gather(METHOD_FRAME, channel, spec.Basic.Publish, self._way, content)
+
     def _write_frame(self, type_: int, channel: int, method: Any, args: Any, content: Any) -> None:
         if method == spec.Basic.Publish:
+            self._way, self.sent = args, content
             self._gather(type_, channel, method, args, content)
         else:
             self.flush()

@@ -24,6 +24,8 @@ from coordinator.states import Receipt, State
 
 #: The kind of a job that was launched from a canvas.
 CANVAS = "canvas"
+#: A canvas of more steps is counted where others are spelled out.
+SPELLED_STEPS = 100
 
 
 logger = logging.getLogger(__name__)
@@ -128,7 +130,7 @@ class Submission:
         """
         plan = compile_canvas(canvas, args=args, kwargs=kwargs)
         job = validation.job_id_for(CANVAS, key)
-        params = {"canvas": str(canvas)}
+        params = {"canvas": _shown(canvas, plan)}
         fields = self._fields(CANVAS, "", plan, params, validation.hash_of(params), State.PROCESSING)
         return self._accept(job, CANVAS, State.PROCESSING, fields, plan=plan, deadline_s=deadline_s).id
 
@@ -185,3 +187,8 @@ class Submission:
                 f"the key {job!r} is taken by a job of kind {answer[2]}; use another key for {kind}", job=job
             )
         return Receipt(job, "duplicate")
+
+
+def _shown(canvas: Any, plan: Plan) -> str:
+    """Return a canvas as people read it: the text of a large one would be larger than its plan."""
+    return str(canvas) if plan.size <= SPELLED_STEPS else f"{canvas['task']}: {plan.size:,} steps"
