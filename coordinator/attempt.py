@@ -275,6 +275,7 @@ class Attempt:
         document = error_document(self.task.name, self.task.request.id, error, message)
         fail = functools.partial(self.state.fail, attempt=self.number, alert=alert)
         verdict = self._patiently(fail, self.job, self.step.key, document)
+        self.task.request.is_told = True
         if verdict == "failed":
             self._send([f"={key}" for key in self.step.errbacks])
             self.task.parts.notifier.log(f"job {self.job} failed: {document['message']}", job=self.job)

@@ -56,13 +56,17 @@ class Journal(_Backend):
             return super().store_result(
                 task_id, result, state, traceback=traceback, request=request, **kwargs
             )
+        if getattr(request, "is_told", False):  # by the attempt itself: the job may have been retried since
+            return result
         if state in (states.FAILURE, states.REVOKED) and request is not None:
             error = result if isinstance(result, BaseException) else RuntimeError(str(result))
             is_unbegun = str(error) in _UNBEGUN
             document = error_document(getattr(request, "task", "") or "", task_id, error)
             owner = owner_of(getattr(request, "hostname", None) or "")
             document["message"] = _UNBEGUN.get(str(error), document["message"])
-            self.app.parts.state.fail(*step, document, owner="?" if is_unbegun else owner)
+            # In the process that ran it the attempt is known: a later one of this worker must not fail by it.
+            fence = getattr(request, "fence", None)
+            self.app.parts.state.fail(*step, document, attempt=fence, owner="?" if is_unbegun else owner)
         return result
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:

@@ -6,9 +6,12 @@ from collections import Counter
 
 import pytest
 from celery import chain, chord, group
+from celery.app.task import Context
 
 from coordinator import each
+from coordinator.attempt import owner_of
 from coordinator.errors import IllegalTransition, InvalidRequest, JobCancelled, JobFailed
+from coordinator.state import step_id
 from coordinator.states import State, StepState
 from tests.flows import (
     add,
@@ -228,3 +231,23 @@ def test_job_is_checked_when_it_was_cancelled_before_its_checks_had_decided(coor
 
     assert coordinator.wait(wanted, timeout_s=20) == 12
     wait_until(lambda: coordinator.status(refused).state == State.REJECTED, what="the refusal")
+
+
+@pytest.mark.parametrize("has_begun_again", [True, False])
+def test_retried_step_goes_on_when_celery_reports_the_failure_of_before(coordinator, has_begun_again):
+    """Celery tells of an error after the attempt itself did; by then the job may have been retried."""
+    job, worker = coordinator.launch(add.s(1, 2)), "w@host"
+    state, (step,) = coordinator.state_manager, coordinator.state_manager.plan(job).steps
+    task_id = step_id(job, step.key, step.label)
+    number = state.begin(job, step, owner_of(worker) + "1")[1]
+    error = {"step": task_id, "task": step.task, "type": "ValueError", "message": "no", "traceback": ""}
+    assert state.fail(job, step.key, error, attempt=number) == "failed"
+    coordinator.retry(job)
+    if has_begun_again:
+        assert state.begin(job, step, owner_of(worker) + "2")[1] == number + 1
+
+    request = Context(id=task_id, task=step.task, hostname=worker)
+    request.fence, request.is_told = number, not has_begun_again
+    coordinator.app.backend.mark_as_failure(task_id, ValueError("no"), request=request)
+
+    assert coordinator.status(job).state == State.PROCESSING
