@@ -44,8 +44,8 @@ RACE_GRACE_S = 0.3
 ENDED_AGAIN_AFTER_S = 10.0
 #: Repaired in one tick, in each shard.
 AT_ONCE = 200
-#: At quiet jobs in one tick, and how long it may take; the rest waits for the next: leases must be renewed.
-LOOKS, LOOKS_S = 100, 0.5
+#: Looks at quiet jobs in a tick, and the time for verdicts; the rest waits for the next: leases must be renewed.
+LOOKS, VERDICTS_S = 100, 0.5
 #: From one tick to the next where something is left to do.
 SHORT_PAUSE_S = 0.05
 
@@ -143,11 +143,11 @@ class Reconciler:
 
     def look_at_quiet_jobs(self) -> None:
         """Send the steps again whose message was lost."""
-        until = time.monotonic() + LOOKS_S
         due = self._quiet.due(LOOKS)
         for job, is_first in due:
             self._watermark.suspect(job, is_first=is_first)
-        self._is_behind = self._watermark.settle(until) or len(due) == LOOKS
+        is_left = self._watermark.settle(time.monotonic() + VERDICTS_S)
+        self._is_behind = is_left or len(due) == LOOKS
 
     def _send(self, job: str, trigger: str) -> None:
         self._quiet.look_soon(job)
