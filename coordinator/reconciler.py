@@ -44,7 +44,7 @@ RACE_GRACE_S = 0.3
 ENDED_AGAIN_AFTER_S = 10.0
 #: Repaired in one tick, in each shard.
 AT_ONCE = 200
-#: Looks at quiet jobs in a tick, and the time for verdicts; the rest waits for the next: leases must be renewed.
+#: Looks at quiet jobs in a tick, and the time for verdicts. The rest waits: leases must be renewed.
 LOOKS, VERDICTS_S = 100, 0.5
 #: From one tick to the next where something is left to do.
 SHORT_PAUSE_S = 0.05
