@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from coordinator.cli.exits import DETACHED
 from coordinator.cli.options import common, kind_option, optional_job_argument, state_option
 from coordinator.cli.output import clock, show_json
 from coordinator.cli.progress import View
@@ -36,7 +37,7 @@ ENTERS = {"submitted": State.RECEIVED, "resumed": State.PROCESSING, "retried": S
 @click.pass_obj
 def events_command(
     session: Session, job: str | None, follow: bool, kind: str | None, state: str | None
-) -> None:
+) -> int | None:
     """Show what happened to JOB, or to all jobs; with -o json, one JSON object a line.
 
     Without JOB: what is kept of all jobs (some 32,000 events), or with --follow what happens from now on.
@@ -50,7 +51,13 @@ def events_command(
         job_id = session.find(job)
         coordinator = session.coordinator()
         found = followed(coordinator, job_id) if follow else coordinator.events(job_id)
-    show_events(session, (event for event in found if state in (None, entered(event))))
+    try:
+        show_events(session, (event for event in found if state in (None, entered(event))))
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+        return DETACHED  # the way to end it: no fault to tell of
+    return None
 
 
 def show_events(session: Session, found: Iterable[Event]) -> None:

@@ -204,6 +204,19 @@ def test_watch_detaches_when_interrupted(facade, call):
     assert facade.calls == []
 
 
+def test_events_end_without_an_error_when_they_are_followed_and_interrupted(facade, call):
+    """Ctrl-C is the way to end it: exit code 130, and no fault is told."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    facade.found = [make_job()]
+    facade.events = interrupt  # type: ignore[method-assign]
+    result = call("events", JOB, "--follow")
+    assert result.exit_code == 130
+    assert "error" not in result.stderr
+
+
 def test_doctor_exits_with_1_when_something_is_wrong(facade, call):
     """Each finding says what to do; only errors change the exit code."""
     good = SimpleNamespace(name="redis", ok=True, level="ok", found="7.2", advice="")
