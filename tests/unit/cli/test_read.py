@@ -207,7 +207,7 @@ def test_watch_detaches_when_interrupted(facade, call):
 def test_events_end_without_an_error_when_they_are_followed_and_interrupted(facade, call):
     """Ctrl-C is the way to end it: exit code 130, and no fault is told."""
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     facade.found = [make_job()]
