@@ -8,7 +8,7 @@ from coordinator.states import State
 from tests.flows import add
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.brokers("redis")
+pytestmark = pytest.mark.brokers("rabbitmq")
 
 COUNT = 1_000
 
