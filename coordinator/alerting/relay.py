@@ -19,11 +19,10 @@ from celery import Signature
 from kombu.utils.json import dumps
 
 from coordinator.alerting.rules import Alert, Rules
-from coordinator.compiler import compile_canvas
 from coordinator.errors import BrokerUnreachable
+from coordinator.own_jobs import record_own
 from coordinator.parts import Parts
 from coordinator.state.overview import INTERNAL
-from coordinator.states import State
 
 #: The kind of the jobs that deliver, and what their ids start with.
 KIND = f"{INTERNAL}alert"
@@ -110,14 +109,12 @@ class Relay:
         options: dict[str, Any] = {"priority": FIRST}
         if self._rules.queue:
             options["queue"] = self._rules.queue
-        plan = compile_canvas(Signature(DELIVER, kwargs=arguments, options=options, immutable=True))
-        fields: dict[str, Any] = {"kind": KIND, "version": "1", "total": 1, "params": dumps(arguments)}
-        fields |= {"params_hash": "-", "receipt": "-"}
-        answer = self._state.submit(job, State.PROCESSING, fields, plan=plan)
-        if answer[0] != "created" or not self._can_send:
+        deliver = Signature(DELIVER, kwargs=arguments, options=options, immutable=True)
+        plan = record_own(self._parts, job, KIND, deliver, params=dumps(arguments))
+        if plan is None or not self._can_send:
             return  # what was recorded and not sent, the reconciler sends from the outbox
         try:
-            self._parts.outbox.send(job, [plan.root_trigger])
+            self._parts.outbox.send_first(job, plan)
         except BrokerUnreachable as error:
             self._can_send = False  # not once more in this tick: each try takes seconds
             logger.warning("alerts wait for the broker: %s", error)
