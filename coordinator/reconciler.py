@@ -160,7 +160,9 @@ class Reconciler:
         except JobNotFound:
             return
         if count:
-            self._state.note_event(job, "redriven", trigger, f"{count} messages")
+            self._state.note_event(
+                job, "redriven", trigger, "1 message" if count == 1 else f"{count} messages"
+            )
 
     def _is_the_one(self) -> bool:
         client, key = self._state.client, self._state.keys.reconciler

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from coordinator.cli.options import common
+from coordinator.cli.options import Word, common
 from coordinator.cli.output import show_json
 from coordinator.cli.parts import is_loopback, run_part
 from coordinator.cli.session import Session
@@ -54,7 +54,7 @@ def api_command(session: Session, address: str, port: int, workers: int, threads
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice(("read", "submit", "steer")),
+    type=Word(("read", "submit", "steer")),
     multiple=True,
     default=("read",),
     show_default=True,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from coordinator.errors import BrokerUnreachable, StateUnreachable
+from coordinator.errors import BatutaError, BrokerUnreachable, StateUnreachable
 from coordinator.reach import unreachable
 from coordinator.settings import Settings, redacted
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PROBE_S = 0.3
 # For a step that still runs when its command ends: it is not lost, and nobody likes to wait after Ctrl-C.
 GRACE_S = 3.0
+# Celery takes seconds to end a worker, also one that has nothing left to do but to acknowledge.
+IDLE_GRACE_S = 0.3
 
 
 @dataclass
@@ -117,10 +119,20 @@ def _open_embedded(*, worker: bool, say: Callable[[str], None]) -> Opened:
     try:
         embedded = start_embedded(stack, say)
         started = embedded.start_worker() if worker else None
-        return Opened(_facade(), _near(embedded.home.folder), True, started, stack)
+        coordinator = _facade()
+        if started:
+            stack.callback(_end_if_idle, started, coordinator)
+        return Opened(coordinator, _near(embedded.home.folder), True, started, stack)
     except BaseException:
         stack.close()
         raise
+
+
+def _end_if_idle(worker: WorkerProcess, coordinator: Coordinator) -> None:
+    """Don't wait for a private worker when every job has ended."""
+    with suppress(BatutaError):
+        if not coordinator.state_manager.counts()["active"]:
+            worker.ask_to_stop(IDLE_GRACE_S)
 
 
 def _facade() -> Coordinator:

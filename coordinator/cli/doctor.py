@@ -6,13 +6,13 @@ import click
 
 from coordinator.cli.options import common
 from coordinator.cli.output import Column, show_rows
-from coordinator.cli.session import Session
+from coordinator.cli.session import Session, as_called
 
 COLUMNS = (
     Column("CHECK", lambda finding: finding.name),
     Column("VERDICT", lambda finding: finding.level),
     Column("FOUND", lambda finding: finding.found, folds=True),
-    Column("ADVICE", lambda finding: finding.advice, folds=True),
+    Column("ADVICE", lambda finding: as_called(finding.advice), folds=True),
 )
 
 

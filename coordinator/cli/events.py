@@ -67,7 +67,13 @@ def show_events(session: Session, found: Iterable[Event]) -> None:
             show_json(event, indent=None)
         else:
             job = "" if session.job else event.job
-            words = [clock(event.at_ms), job, f"{event.event:<11}", event.step, event.detail]
+            words = [
+                clock(event.at_ms),
+                job,
+                f"{event.event:<11}",
+                event.step.removeprefix("="),
+                event.detail,
+            ]
             click.echo("  ".join(filter(None, words)).rstrip())
 
 

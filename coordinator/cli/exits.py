@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import click
 
 from coordinator import errors
-from coordinator.cli.session import Session, program_name
+from coordinator.cli.session import Session, as_called, program_name
 
 FAILED, USAGE, REJECTED, NOT_FOUND, UNREACHABLE, CANCELLED = 1, 2, 3, 4, 5, 6
 DEFECT, TIMED_OUT, DETACHED, PIPE_CLOSED = 70, 124, 130, 141
@@ -96,7 +96,7 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return "stopped"
     if isinstance(error, (errors.BatutaError, OSError)):
-        return str(error)
+        return as_called(str(error))
     return f"{type(error).__name__}: {error}"
 
 
@@ -109,13 +109,15 @@ def advice_for(error: BaseException, session: Session) -> str:
     """Return what to do next, or an empty string."""
     if isinstance(error, click.MissingParameter) and error.param and error.param.name == "kind":
         return ADVICE[errors.UnknownKind].format(p=program_name())
+    if isinstance(error, click.BadParameter) and error.param_hint == "'-p'" and session.kind:
+        return ADVICE[errors.InvalidParams].format(p=program_name(), kind=session.kind)
     if isinstance(error, click.UsageError) and error.ctx:
         return f"for help: {program_name()} {' '.join(error.ctx.command_path.split()[1:])} --help".replace(
             "  ", " "
         )
     if exit_code(error) == DEFECT:
         return "this is a defect of Batuta; --debug shows where"
-    if isinstance(error, errors.JobNotFound) and session.embedded_home:
+    if type(error) is errors.JobNotFound and session.embedded_home:
         return f"looked in {session.embedded_home}; COORDINATOR_HOME names another folder"
     kin = _nearest(error, ADVICE)
     return ADVICE.get(kin, "").format(p=program_name(), job=session.job, kind=session.kind)

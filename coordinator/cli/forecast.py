@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coordinator.cli.output import Column, show_rows
-from coordinator.cli.session import Session
+from coordinator.cli.session import Session, as_called
 
 if TYPE_CHECKING:
     from coordinator.forecast import Forecast
@@ -70,4 +70,4 @@ def workers_of(served: Served) -> str:
     if served.workers is None:
         return "not asked"
     names = ", ".join(served.workers) or "none"
-    return f"{names}; {served.advice}" if served.advice else names
+    return f"{names}; {as_called(served.advice)}" if served.advice else names

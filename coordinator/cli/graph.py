@@ -13,6 +13,7 @@ from coordinator.cli.options import Word, common
 from coordinator.cli.output import show_json
 from coordinator.cli.session import Session
 from coordinator.cli.submit import params_for
+from coordinator.errors import AmbiguousId, JobNotFound
 from coordinator.states import StepState, StepStatus
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ def graph_command(
     coordinator = session.coordinator()
     tally, has_ended = None, False
     fragments: dict[str, Plan] = {}
-    if what in coordinator.kinds():
+    if what in coordinator.kinds() or pairs or file:
         plan = coordinator.plan(what, params_for(session, what, pairs, file))
     else:
-        job = session.find(what)
+        job = _find_job(session, what)
         plan, fragments = coordinator.plan_of(job)
         tally = tally_of(coordinator.steps(job))
         has_ended = coordinator.status(job).state.is_terminal
@@ -80,6 +81,19 @@ def graph_command(
     if forecast and serving:
         click.echo()
         show_serving(session, forecast, serving)
+
+
+def _find_job(session: Session, what: str) -> str:
+    try:
+        return session.find(what)
+    except AmbiguousId:
+        raise
+    except JobNotFound as error:
+        raise JobNotFound(
+            f"no kind is called {what!r}, and no job's id starts with it; `kinds` and `list` show those "
+            "that exist",
+            job=what,
+        ) from error
 
 
 def drawn(graph: Graph, tally: Callable[[Node], Tally] | None, form: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from coordinator.cli.options import common
 from coordinator.cli.output import Column, one_line, show_json, show_rows, show_table
 from coordinator.cli.session import Session, program_name
 from coordinator.errors import BatutaError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +116,14 @@ def text_params(kind: Any) -> frozenset[str]:
 
 
 def strange_params(kind: Any, names: Iterable[str]) -> list[str]:
-    """Return a sentence for each name that the kind has no parameter of, with the one probably meant."""
-    if kind.params.model_json_schema().get("additionalProperties") is not False:
+    """Return a sentence for each name that the kind has no parameter of, with the one probably meant.
+
+    pydantic leaves such names out without a word, unless its model forbids or allows them.
+    """
+    if kind.params.model_config.get("extra") == "allow":
         return []
     known = [param.name for param in params_of(kind)]
+    known += [name for name in _other_names(kind.params) if name not in known]
     sentences = []
     for name in names:
         if name not in known:
@@ -124,6 +131,19 @@ def strange_params(kind: Any, names: Iterable[str]) -> list[str]:
             meant = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
             sentences.append(f"{kind.name} has no parameter {name!r}; {meant}")
     return sentences
+
+
+def _other_names(model: type[BaseModel]) -> list[str]:
+    """Return the fields' own names and aliases: a JSON schema tells one name of each."""
+    from pydantic import AliasChoices, AliasPath
+
+    names = []
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        paths = [str(choice.path[0]) for choice in choices if isinstance(choice, AliasPath)]
+        names += [name, *(choice for choice in choices if isinstance(choice, str)), *paths]
+    return names
 
 
 def _named_kind(words: list[str]) -> Any:

@@ -135,12 +135,17 @@ def read_params(file: IO[str] | None, pairs: tuple[str, ...], texts: frozenset[s
 
 def _read_file(file: IO[str]) -> dict[str, Any]:
     try:
-        text = file.read()
+        text = file.read().removeprefix("\ufeff")  # a mark that Windows likes to write
         if Path(file.name).suffix == ".toml":
             import tomllib
 
             return tomllib.loads(text)
         params = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(
+            f"{file.name}: expected UTF-8, got byte 0x{error.object[error.start]:02x} at {error.start}",
+            param_hint="'--params'",
+        ) from error
     except ValueError as error:
         raise click.BadParameter(f"{file.name}: {error}", param_hint="'--params'") from error
     if not isinstance(params, dict):

@@ -30,7 +30,7 @@ from coordinator.cli.output import (
 )
 from coordinator.cli.session import Session, program_name
 from coordinator.errors import UnknownKind
-from coordinator.states import Flag, JobStatus, StepStatus
+from coordinator.states import Flag, JobStatus, StepState, StepStatus
 
 JOB_COLUMNS = (
     Column("JOB", lambda job: job.id),
@@ -44,7 +44,7 @@ STEP_COLUMNS = (
     Column("STEP", lambda step: step.key),
     Column("TASK", lambda step: step.task, folds=True),
     Column("STATE", lambda step: step.state),
-    Column("ATTEMPTS", lambda step: str(step.attempts), spare=True),
+    Column("ATTEMPTS", lambda step: attempts_of(step), spare=True),
     Column("TOOK", lambda step: span(step.runtime_ms), spare=True),
     Column("WORKER", lambda step: step.worker, spare=True),
     Column("NOTE", lambda step: step_note(step), folds=True),
@@ -206,6 +206,12 @@ def took(job: JobStatus) -> str:
     if not job.finished_ms:
         return ""
     return span(job.finished_ms - (job.started_ms or job.created_ms))
+
+
+def attempts_of(step: StepStatus) -> str:
+    """Return how often a step has begun; nothing of one that others stood for (`each`, `race`, `replace`)."""
+    is_stood_for = not step.attempts and step.state in (StepState.SUCCEEDED, StepState.EXPANDED)
+    return "" if is_stood_for else str(step.attempts)
 
 
 def step_note(step: StepStatus) -> str:

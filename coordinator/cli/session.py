@@ -96,6 +96,11 @@ def program_name() -> str:
     return Path(script).name
 
 
+def as_called(text: str) -> str:
+    """Return advice with the program named as it was called: ``manage.py`` is not what everyone has."""
+    return text.replace("`manage.py ", f"`{program_name()} ")
+
+
 def _python() -> str:
     found = shutil.which("python")
     if found and Path(found).parent == Path(sys.executable).parent:

@@ -112,6 +112,10 @@ def submit(session: Session, kind: str, *, worker: bool, **request: Any) -> Rece
     Raises:
         JobRejected: if the request was refused at once.
     """
+    if request["key"] == "":
+        raise click.BadParameter(
+            "expected a key, got an empty text; without --key each is a job", param_hint="'--key'"
+        )
     coordinator = session.coordinator(worker=worker)
     params = params_for(session, kind, request["pairs"], request["file"])
     receipt = session.submitted(

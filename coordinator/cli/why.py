@@ -6,12 +6,12 @@ import click
 
 from coordinator.cli.options import common, job_argument
 from coordinator.cli.output import Column, show_rows
-from coordinator.cli.session import Session
+from coordinator.cli.session import Session, as_called
 
 COLUMNS = (
     Column("REASON", lambda reason: reason.code),
     Column("FOUND", lambda reason: reason.found, folds=True),
-    Column("ADVICE", lambda reason: reason.advice, folds=True),
+    Column("ADVICE", lambda reason: as_called(reason.advice), folds=True),
 )
 
 

@@ -12,12 +12,11 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from coordinator.plan import Plan, PlannedStep, leaves, prefix_of
+from coordinator.plan import NEVER, Plan, PlannedStep, leaves, prefix_of
 from coordinator.stream import Stream
 
 #: So many parallel steps are drawn one by one; more of them stand as one.
 ALONE = 6
-NEVER_SENT = "errback"
 
 T = TypeVar("T")
 
@@ -83,7 +82,7 @@ class _Folding:
 
     def _in_order(self, plan: Plan) -> Iterator[PlannedStep]:
         for step in plan.steps:
-            if step.phase == NEVER_SENT:
+            if step.after == NEVER:  # an errback; a race, which is drawn as the point where its lanes meet
                 continue
             yield step
             fragment = self._fragments.get(step.key)

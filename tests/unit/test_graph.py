@@ -92,6 +92,15 @@ def test_race_meets_in_one_point_when_something_follows():
     assert ("race", "total") in found
 
 
+def test_race_is_no_node_of_its_own_when_drawn():
+    """The step that stands for a race is never sent: it would float beside the graph, joined to nothing."""
+    plan = compile_canvas(chain(add.s(1, 1), race(double.s(), double.s()), total.s()))
+
+    drawn = [node.task.rpartition(".")[2] for node in fold(plan).nodes if node.kind == "step"]
+
+    assert drawn == ["add", "double", "double", "total"]
+
+
 @pytest.mark.parametrize("width", [1, 3, 6, 50])
 def test_nodes_never_overlap_when_laid_out(width):
     """Whatever the shape, each node has its own place, right of what it follows."""

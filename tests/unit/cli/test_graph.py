@@ -38,6 +38,14 @@ def test_graph_of_a_job_says_how_its_steps_stand(facade, call):
     ]  # fmt: skip
 
 
+def test_graph_says_that_it_is_neither_when_no_job_and_no_kind(call):
+    """Both lists are named; with parameters only a kind can be meant."""
+    result = call("graph", "ordrs")
+    assert result.exit_code == 4 and "no kind is called 'ordrs', and no job's id" in result.stderr
+    result = call("graph", "ordrs", "-p", "source=a")
+    assert result.exit_code == 2 and "did you mean 'orders'" in result.stderr
+
+
 def test_graph_is_mermaid_or_svg_or_json_when_asked(facade, call):
     """The forms for documents, for a browser, and for programs."""
     mermaid = call("graph", "orders", "-p", "source=a", "--as", "mermaid").stdout

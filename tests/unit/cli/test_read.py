@@ -7,8 +7,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 from coordinator import errors
+from coordinator.cli.program import main
 from coordinator.states import Event, State, StepState
 from tests.unit.cli.conftest import JOB, make_flag, make_job, make_step
 
@@ -116,6 +118,14 @@ def test_steps_finds_the_failed_one_when_it_lies_behind_the_limit(facade, call):
     facade.found, facade.ran = [make_job()], [*ran, make_step("1/9", error={"type": "E", "message": "bad"})]
     out = call("steps", JOB, "--state", "failed", "--limit", "1").stdout
     assert "1/9" in out and "E: bad" in out and "1/0" not in out
+
+
+def test_steps_count_no_attempts_when_others_stood_for_a_step(facade, call):
+    """A race, an each, a step that replaced itself: nothing is said, rather than that it never ran."""
+    facade.found = [make_job()]
+    facade.ran = [make_step("1", StepState.SUCCEEDED), make_step("2", StepState.WAITING)]
+    first, second = (line.split() for line in call("steps", JOB).stdout.splitlines()[1:])
+    assert first == ["1", "orders.clean", "succeeded"] and second[-1] == "0"
 
 
 def test_events_are_json_lines_when_json(facade, call):
@@ -227,6 +237,14 @@ def test_doctor_exits_with_1_when_something_is_wrong(facade, call):
     result = call("doctor")
     assert result.exit_code == 1
     assert "start one" in result.stdout
+
+
+def test_advice_names_the_program_as_it_was_called(facade, monkeypatch):
+    """Whoever installed the wheel has no manage.py."""
+    monkeypatch.setattr("sys.argv", ["/usr/bin/batuta", "doctor"])
+    facade.checks = [SimpleNamespace(name="workers", level="warn", found="none", advice="`manage.py worker`")]
+    result = CliRunner().invoke(main, ["doctor"])
+    assert "`batuta worker`" in result.stdout
 
 
 def test_list_says_which_versions_still_run_when_kinds_have_moved_on(facade, call):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from coordinator import errors
+from coordinator.cli.kinds import strange_params
 from coordinator.states import Receipt, State
 from tests.unit.cli.conftest import JOB, make_job
 
@@ -57,6 +60,53 @@ def test_params_are_refused_when_no_json_object(facade, call, text):
     assert facade.calls == []
 
 
+@pytest.mark.parametrize("text", ['\ufeff{"source": "a"}\r\n', '{\r\n"source": "a"}'])
+def test_params_are_read_when_windows_wrote_the_file(facade, call, tmp_path, text):
+    """A byte order mark and carriage returns are no faults."""
+    file = tmp_path / "request.json"
+    file.write_bytes(text.encode())
+    call("submit", "orders", "--params", str(file))
+    assert facade.calls[0][1]["params"] == {"source": "a"}
+
+
+def test_params_are_refused_in_plain_words_when_not_utf_8(facade, call, tmp_path):
+    """The file, what was expected and what was found are said."""
+    file = tmp_path / "request.json"
+    file.write_bytes('{"source": "a"}'.encode("utf-16"))
+    result = call("submit", "orders", "--params", str(file))
+    assert result.exit_code == 2 and facade.calls == []
+    assert f"{file}: expected UTF-8, got byte 0xff at 0" in result.stderr
+
+
+def test_key_is_refused_when_empty(facade, call):
+    """``--key "$UNSET"`` must not make a job at each call, unnoticed."""
+    result = call("submit", "orders", "-p", "source=a", "--key", "")
+    assert result.exit_code == 2 and "'--key'" in result.stderr
+    assert facade.calls == []
+
+
+class Loose(BaseModel):
+    """A model that pydantic reads in its own way: names that it does not know are left out."""
+
+    pause_s: float = Field(0, validation_alias=AliasChoices("pause_s", "pause"))
+
+
+class Open(BaseModel):
+    """A model that takes whatever it gets."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def test_parameter_is_corrected_when_its_model_would_leave_it_out():
+    """A mistyped name never goes unnoticed; an alias is none, and a model may take all names."""
+    loose, taking = SimpleNamespace(name="loose", params=Loose), SimpleNamespace(name="open", params=Open)
+    assert strange_params(loose, ["pause_s", "pause"]) == []
+    assert strange_params(loose, ["pausee_s"]) == [
+        "loose has no parameter 'pausee_s'; did you mean 'pause_s'?"
+    ]
+    assert strange_params(taking, ["anything"]) == []
+
+
 def test_pair_is_refused_when_it_has_no_equals_sign(facade, call):
     """The form that was expected is said."""
     result = call("submit", "orders", "-p", "source")
@@ -85,6 +135,7 @@ def test_parameter_is_corrected_when_mistyped(facade, call):
     result = call("submit", "orders", "-p", "sorce=a.csv", "-p", "colour=red")
     assert result.exit_code == 2
     assert "did you mean 'source'?" in result.stderr and "'colour'; it takes" in result.stderr
+    assert result.stderr.rstrip().endswith("kinds orders")
     assert facade.calls == []
 
 
