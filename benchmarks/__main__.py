@@ -7,6 +7,7 @@ once in ``benchmarks/results/table.json``: a run that was ended goes on with ``-
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -61,6 +62,7 @@ def main(
         with private_servers() as servers:
             os.environ.update(servers.env(), COORDINATOR_JOBS="benchmarks.noop_tasks")
             run.measure(servers)
+            gc.collect()  # results that were waited for say so to Redis when they go
     console.print(shown(kept))
     if quick:
         console.print("Small sizes and one round: this shows that it works, not how fast it is.")

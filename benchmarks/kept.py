@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +41,7 @@ class Kept:
 
     def add(self, row: str, scale: Scale, figures: Figures) -> None:
         """Add a round and write everything, so that what ends the run loses no round that is measured."""
-        kept = self.rows.setdefault(row, {"scale": scale.to_json(), "rounds": []})
+        kept = self.rows.setdefault(row, {"scale": asdict(scale), "rounds": []})
         kept["rounds"].append(figures)
         kept["date"] = f"{datetime.now(UTC):%Y-%m-%d}"
         self.where = where()

@@ -9,25 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.kept import Kept
+from benchmarks import plots
+from benchmarks.documents import DOCS, with_made
+from benchmarks.kept import PACKAGES, Kept
 from benchmarks.rows.each import ALONE, BATCHED
 from benchmarks.rows.row import FULL, Figures, column
-from benchmarks.servers import ROOT
 from benchmarks.sides import PLAIN
 from benchmarks.table import COLUMNS, cells, figure, lines_of
 
-PERFORMANCE = ROOT / "docs" / "explanation" / "performance.md"
-MANY_ITEMS = ROOT / "docs" / "howto" / "many-items.md"
-PICTURES = ROOT / "docs" / "pictures"
+PERFORMANCE = DOCS / "explanation" / "performance.md"
+MANY_ITEMS = DOCS / "howto" / "many-items.md"
 SMALL = ("", "Measured at small sizes, beside other work: it shows that it works, not how fast it is.")
-START, END = "<!-- made by benchmarks.page -->", "<!-- the end of what is made -->"
 
 
 def performance(kept: Kept) -> str:
     """The table of every line, with what it was measured on."""
     where = kept.where
     dates = sorted({row["date"] for row in kept.rows.values()})
-    packages = ", ".join(f"{name} {where[name]}" for name in ("celery", "kombu", "amqp", "redis"))
+    packages = ", ".join(f"{name} {where[name]}" for name in PACKAGES)
     said = (
         f"Measured {' to '.join(dict.fromkeys((dates[0], dates[-1])))} on one machine with {where['cores']} "
         f"cores ({where['machine']}) for everything, Python {where['python']}, {packages}."
@@ -67,26 +66,19 @@ def _all(rounds: list[Figures], key: str) -> str:
 def pages(kept: Kept) -> dict[Path, str]:
     """Each page's whole text, with what is made put between its marks."""
     made = {PERFORMANCE: performance, MANY_ITEMS: many_items}
-    return {path: _between(path.read_text(), make(kept)) for path, make in made.items()}
-
-
-def _between(page: str, made: str) -> str:
-    before, start, rest = page.partition(START)
-    _, end, after = rest.partition(END)
-    assert start and end, f"expected the marks {START} and {END}, found no such place to write to"
-    return f"{before}{START}\n\n{made}\n\n{END}{after}"
+    return {
+        path: with_made(path.read_text(), make(kept), by="benchmarks.page") for path, make in made.items()
+    }
 
 
 def draw(kept: Kept) -> None:
-    from benchmarks import plots
-
-    plots.targets([line for line, _ in lines_of(kept)], PICTURES / "targets.svg")
+    plots.targets([line for line, _ in lines_of(kept)])
     if any(name.startswith("join-") for name in kept.rows):
-        plots.joins(kept, PICTURES / "joins.svg")
+        plots.joins(kept)
     if "flat" in kept.rows:
-        plots.flatness(kept, PICTURES / "flat.svg")
+        plots.flatness(kept)
     if each := kept.rounds("each"):
-        plots.memory(each[-1]["memory"], kept.scale("each").items, PICTURES / "each-memory.svg")
+        plots.memory(each[-1]["memory"], kept.scale("each").items)
 
 
 def main() -> None:

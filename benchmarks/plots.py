@@ -1,45 +1,25 @@
-"""The pictures of the kept table, as SVG; each takes what is kept and writes one file."""
+"""The pictures of the kept table; each takes what is kept and writes one file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.documents import BLUE, COLOURS, GREY, RED, picture
 from benchmarks.kept import Kept
 from benchmarks.resident import Sample
 from benchmarks.rows.row import Line, column, middle
 from benchmarks.servers import PREFORK, SINGLE
 from benchmarks.sides import OURS, PLAIN
 
-BLUE, GREY, RED = "#0b62a4", "#8a8a8a", "#c8412f"
 MARKS = (0.125, 0.25, 0.5, 1, 2, 4, 8)
-COLOURS = (BLUE, "#d1495b", "#2e8b57", "#8a5fbf", "#c77700")
 
 
-@contextmanager
-def picture(path: Path, *, width: float = 9, height: float = 4) -> Iterator[Any]:
-    """Give axes to draw on, and write them as an SVG that is the same for the same figures."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": path.stem, "svg.fonttype": "none", "font.size": 10})
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(width, height))
-    axes.spines[["top", "right"]].set_visible(False)
-    yield axes
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-
-
-def joins(kept: Kept, path: Path) -> None:
+def joins(kept: Kept) -> None:
     """Steps a second of every join, by size and shape; the thin line is from the least to the most."""
     names = sorted((name for name in kept.rows if name.startswith("join-")), key=lambda name: int(name[5:]))
     places = [(name, shape) for name in names for shape in (PREFORK, SINGLE)]
-    with picture(path, height=0.9 + 0.75 * len(places)) as axes:
+    with picture("joins", height=0.9 + 0.75 * len(places)) as axes:
         for row, (name, shape) in enumerate(places):
             for offset, side, colour in ((-0.19, PLAIN, GREY), (0.19, OURS, BLUE)):
                 rates = column(kept.rounds(name), f"{side} | {shape}")
@@ -58,10 +38,10 @@ def _bar(axes: Any, row: float, values: Sequence[float], colour: str, label: str
     axes.text(max(values), row, f"  {shown:,.0f}", va="center")
 
 
-def targets(lines: Sequence[Line], path: Path) -> None:
+def targets(lines: Sequence[Line]) -> None:
     """How each figure stands to its target: right of the line it is reached, whatever its unit."""
     judged = [line for line in lines if line.target and line.unit not in ("", "%")]  # a count has no "times"
-    with picture(path, width=10, height=1 + 0.3 * len(judged)) as axes:
+    with picture("targets", width=10, height=1 + 0.3 * len(judged)) as axes:
         for row, line in enumerate(judged):
             assert line.target is not None
             ratio = line.measured / line.target.limit
@@ -80,13 +60,13 @@ def targets(lines: Sequence[Line], path: Path) -> None:
         axes.margins(x=0.15, y=0.01)
 
 
-def flatness(kept: Kept, path: Path) -> None:
+def flatness(kept: Kept) -> None:
     """Steps a second by the size of the fan-out, with the 15 % that are allowed around the least size."""
     rounds = kept.rounds("flat")
     sizes = [int(size) for size in rounds[0]]
     rates = [column(rounds, str(size)) for size in sizes]
     middles = [middle(found) for found in rates]
-    with picture(path, width=7, height=3.2) as axes:
+    with picture("flat", width=7, height=3.2) as axes:
         axes.axhspan(middles[0] * 0.85, middles[0] * 1.15, color=GREY, alpha=0.2, label="± 15 %")
         axes.plot(sizes, middles, color=BLUE, marker="o", label=OURS)
         for size, found in zip(sizes, rates, strict=True):
@@ -97,9 +77,9 @@ def flatness(kept: Kept, path: Path) -> None:
         axes.legend(frameon=False, loc="lower right")
 
 
-def memory(samples: Sequence[Sample], items: int, path: Path) -> None:
+def memory(samples: Sequence[Sample], items: int) -> None:
     """The resident memory of every process while a job of many items runs."""
-    with picture(path) as axes:
+    with picture("each-memory") as axes:
         for name, colour in zip([name for name in samples[0] if name != "at_s"], COLOURS, strict=False):
             axes.plot(
                 [row["at_s"] for row in samples], [row[name] for row in samples], color=colour, label=name

@@ -7,7 +7,11 @@ from typing import Any
 
 from celery import chain, chord
 
+from benchmarks.noop_tasks import tasks_of
+
 PLAIN, CONFIRMED, OURS = "plain Celery", "plain Celery, confirmed", "Batuta"
+#: What a side's lines say of it, where they name plain Celery without a word more.
+HOW = {PLAIN: "", CONFIRMED: ", its publishes confirmed"}
 LOOK_S = 0.005
 PATIENCE_S = 900
 
@@ -15,14 +19,15 @@ PATIENCE_S = 900
 class Plain:
     """Plain Celery: late acks, reject on worker lost; by default, as it is, it publishes unconfirmed."""
 
-    app = "benchmarks.plain_tasks"
+    app = "benchmarks.plain_app"
 
     def __init__(self, *, confirms: bool = False) -> None:
-        from benchmarks import plain_tasks
+        from benchmarks.plain_app import make_app
 
         self.name = CONFIRMED if confirms else PLAIN
         self.env = {"PLAIN_CONFIRMS": str(int(confirms))}
-        self.tasks: Any = plain_tasks.tasks(confirms=confirms)
+        self._app = make_app(confirms=confirms)
+        self.tasks = tasks_of(self._app)
 
     def publish(self, size: int) -> Any:
         """Publish a chord; returns what to wait for."""
@@ -46,7 +51,7 @@ class Plain:
 
     def purge(self) -> None:
         """Take every message out of the queue."""
-        self.tasks.app.control.purge()
+        self._app.control.purge()
 
 
 class Ours:
@@ -55,11 +60,10 @@ class Ours:
     name, app, env = OURS, "coordinator.app", {"COORDINATOR_JOBS": "benchmarks.noop_tasks"}
 
     def __init__(self) -> None:
-        from benchmarks import noop_tasks
         from coordinator import Coordinator
 
-        self.tasks: Any = noop_tasks
         self.coordinator = Coordinator.from_settings()
+        self.tasks = tasks_of(self.coordinator.app)
 
     @property
     def redis(self) -> Any:
@@ -81,7 +85,7 @@ class Ours:
         self.coordinator.launch(self.tasks.noop.s(1))
 
     def purge(self) -> None:
-        self.tasks.app.control.purge()
+        self.coordinator.app.control.purge()
 
 
 Side = Plain | Ours

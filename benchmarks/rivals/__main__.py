@@ -15,9 +15,9 @@ import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
-from benchmarks.postgres import private_postgres
 from benchmarks.rivals import venvs
 from benchmarks.rivals.figures import RESULTS, print_table
+from benchmarks.rivals.postgres import private_postgres
 from benchmarks.rivals.sides import OURS, PLAIN, RIVALS, TOGETHER, Side, Work, most
 from benchmarks.rivals.stage import Driver, Stage
 from benchmarks.servers import private_servers

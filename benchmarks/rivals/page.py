@@ -12,13 +12,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from benchmarks.documents import BLUE, DOCS, GREY, picture, with_made
 from benchmarks.rivals.figures import RESULTS, figures
 from benchmarks.rivals.sides import OURS, PLAIN, RIVALS
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "explanation" / "performance-rivals.md"
-PICTURE = ROOT / "docs" / "pictures" / "rivals.svg"
-START, END = "<!-- made by benchmarks.rivals.page -->", "<!-- the end of what is made -->"
+PAGE = DOCS / "explanation" / "performance-rivals.md"
 WHAT = {
     "chain of 3: ms a hop": "chain of 3, ms a hop",
     "chain of 100: ms a hop": "chain of 100, ms a hop",
@@ -33,6 +31,11 @@ PLOTTED = {
     "join of 1000: steps/s": "a step of a join of 1,000",
     "submit: ms, p50": "a submit",
 }
+#: What is plotted of a rival that does not bear the work.
+STANDS_IN = {
+    "chain of 100: ms a hop": "chain of 3: ms a hop",
+    "join of 1000: steps/s": "join of 100: steps/s",
+}
 
 
 def runs() -> list[dict[str, Any]]:
@@ -40,11 +43,9 @@ def runs() -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in found if path.exists()]
 
 
-def times_plain(run: dict[str, Any], side: str, what: str) -> float | None:
+def times_plain(run: dict[str, Any], side: str, what: str) -> float:
     """Return how many times plain Celery's speed a side has: above 1 is faster."""
-    own, plain = figures(run, side).get(what), figures(run, PLAIN.name).get(what)
-    if own is None or plain is None:
-        return None
+    own, plain = figures(run, side)[what], figures(run, PLAIN.name)[what]
     return own / plain if what.endswith("/s") else plain / own
 
 
@@ -70,68 +71,48 @@ def _cell(value: float, ratio: float | None) -> str:
 def made(found: list[dict[str, Any]]) -> str:
     """The part of the page that comes from the results."""
     words = tomllib.loads((Path(__file__).parent / "words.toml").read_text())
-    lines = ["", "| | as it was run | a worker is killed |", "|---|---|---|"]
+    lines = ["| | as it was run | a worker is killed |", "|---|---|---|"]
     for name in (PLAIN.name, OURS.name, *(run["rival"] for run in found)):
         word = words[name]
         lines.append(f"| **{name}** | {word['set_up']} | {word['killed']} ([source]({word['source']})) |")
     for run in found:
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-        rounds = len(run["rounds"])
-        lines += [
-            "",
-            f"### {run['rival']}",
-            "",
-            f"{run['date']}, {versions}; medians of {rounds} rounds.",
-            "",
-        ]
+        measured = f"{run['date']}, {versions}; medians of {len(run['rounds'])} rounds."
+        lines += ["", f"### {run['rival']}", "", measured, ""]
         lines += table(run)
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def plot(found: list[dict[str, Any]]) -> None:
     """Draw speeds as multiples of plain Celery's, on a logarithmic scale."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "rivals", "svg.fonttype": "none", "font.size": 10})
-    from matplotlib import pyplot
-
     names = [OURS.name, *(run["rival"] for run in found)]
-    figure, axes = pyplot.subplots(1, len(PLOTTED), figsize=(11, 0.5 * len(names) + 1.3), sharey=True)
-    for axis, (what, title) in zip(axes, PLOTTED.items(), strict=True):
-        for row, name in enumerate(names):
-            for ratio in _ratios(found, name, what):
-                axis.barh(
-                    row, ratio - 1, left=1, color="#0b62a4" if name == OURS.name else "#999999", alpha=0.7
-                )
-                axis.text(ratio, row, f" {ratio:.2g} ", va="center", ha="left" if ratio >= 1 else "right")
-        axis.set(xscale="log", title=title, xlim=(0.0008, 15))
-        axis.axvline(1, color="black", linewidth=0.8)
-    axes[0].set_yticks(range(len(names)), names)
-    axes[0].invert_yaxis()
-    figure.supxlabel("times plain Celery's speed in the same run (right of the line is faster)")
-    figure.tight_layout()
-    figure.savefig(PICTURE, metadata={"Date": None})
+    with picture("rivals", width=11, height=0.5 * len(names) + 1.3, columns=len(PLOTTED)) as axes:
+        for axis, (what, title) in zip(axes, PLOTTED.items(), strict=True):
+            for row, name in enumerate(names):
+                ratio = _ratio(found, name, what)
+                side = "left" if ratio >= 1 else "right"
+                axis.barh(row, ratio - 1, left=1, color=BLUE if name == OURS.name else GREY)
+                axis.text(ratio, row, f" {ratio:.2g} ", va="center", ha=side)
+            axis.set(xscale="log", title=title, xlim=(0.0008, 15))
+            axis.axvline(1, color="black", linewidth=0.8)
+        axes[0].set_yticks(range(len(names)), names)
+        axes[0].invert_yaxis()
+        axes[0].figure.supxlabel("times plain Celery's speed in the same run (right of the line is faster)")
 
 
-def _ratios(found: list[dict[str, Any]], name: str, what: str) -> list[float]:
+def _ratio(found: list[dict[str, Any]], name: str, what: str) -> float:
     """A rival's ratio; ours is the median of all runs."""
-    every = [
-        times_plain(run, name, _plotted(run, what)) for run in found if name in (OURS.name, run["rival"])
-    ]
-    known = [ratio for ratio in every if ratio is not None]
-    return [statistics.median(known)] if known else []
+    its = [run for run in found if name in (OURS.name, run["rival"])]
+    return statistics.median(times_plain(run, name, _plotted(run, what)) for run in its)
 
 
 def _plotted(run: dict[str, Any], what: str) -> str:
-    return what if what in figures(run, run["rival"]) else "chain of 3: ms a hop"
+    return what if what in figures(run, run["rival"]) else STANDS_IN[what]
 
 
 def main() -> None:
     found = runs()
-    before, _, rest = PAGE.read_text().partition(START)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{START}\n{made(found)}\n{END}{after}")
+    PAGE.write_text(with_made(PAGE.read_text(), made(found), by="benchmarks.rivals.page"))
     plot(found)
 
 

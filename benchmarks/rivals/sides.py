@@ -58,7 +58,7 @@ class Side:
 PLAIN = Side(
     name="plain Celery",
     adapter="with_celery",
-    workers=(celery("benchmarks.plain_tasks"),),
+    workers=(celery("benchmarks.plain_app"),),
     ready=" ready.",
 )
 OURS = Side(

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import redis
 
-from benchmarks.postgres import Postgres
+from benchmarks.rivals.postgres import Postgres
 from benchmarks.rivals.sides import Side
 from benchmarks.servers import Servers
-from tests.servers.process import Process, free_port, wait_ready
+from tests.servers.process import ROOT, Process, free_port, wait_ready
 
 ADAPTERS = Path(__file__).parent / "adapters"
-ROOT = Path(__file__).resolve().parents[2]
 START_S = 60
 
 
@@ -68,16 +67,14 @@ class Stage:
     def _prepare(self, side: Side, python: str) -> dict[str, str]:
         home = self._servers.home / side.adapter
         home.mkdir()
-        port = str(free_port())
-        path = os.pathsep.join([str(ROOT), str(ADAPTERS)])
         env = {
             **os.environ,
             **self._servers.env(),
-            **dict(side.env),
-            "PYTHONPATH": path,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ADAPTERS)]),
             "PYTHONUNBUFFERED": "1",
+            "BENCH_HOME": str(home),
+            "BENCH_PORT": str(free_port()),
         }
-        env |= {"BENCH_HOME": str(home), "BENCH_PORT": port}
         if side.needs_postgres:
             assert self._postgres is not None
             self._postgres.create(side.adapter)

@@ -14,7 +14,7 @@ import psutil
 
 from benchmarks.resident import Resident, peaks, thinned
 from benchmarks.rows.join import joined_s
-from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, at_least, column, middle, ratios
+from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, against, at_least, column
 from benchmarks.servers import PREFORK, Servers
 from benchmarks.sides import OURS, PLAIN
 
@@ -77,13 +77,8 @@ def lines(rounds: list[Figures], scale: Scale) -> list[Line]:
     ours = column(rounds, BATCHED)
     found = []
     for key, words in ((PLAIN, "plain Celery's one task per item"), (ALONE, "Batuta's own step per item")):
-        one = column(rounds, key)
         what = f"{scale.items:,} items through each, against {words}"
-        found.append(
-            Line(
-                what, at_least(100), ratios(ours, one), plain=middle(one), ours=middle(ours), beside="items/s"
-            )
-        )
+        found.append(against(what, at_least(100), ours, column(rounds, key), unit="items/s"))
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import time
 
-from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, at_least, column, middle, ratios
-from benchmarks.sides import CONFIRMED, OURS, PLAIN
+from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, against, at_least, column
+from benchmarks.sides import CONFIRMED, HOW, OURS, PLAIN
 
 NAMES = (PLAIN, OURS, CONFIRMED)
 WARM = 20
@@ -26,22 +26,11 @@ def measure(turn: Turn) -> Figures:
 
 
 def lines(rounds: list[Figures], scale: Scale) -> list[Line]:
-    ours = column(rounds, OURS)
-    found = []
-    for name in (PLAIN, CONFIRMED):
-        plain = column(rounds, name)
-        words = "" if name == PLAIN else ", its publishes confirmed"
-        found.append(
-            Line(
-                f"header of {scale.header:,}, published{words}",
-                at_least(6),
-                ratios(ours, plain),
-                plain=middle(plain),
-                ours=middle(ours),
-                beside="messages/s",
-            )
-        )
-    return found
+    what, ours = f"header of {scale.header:,}, published", column(rounds, OURS)
+    return [
+        against(what + words, at_least(6), ours, column(rounds, name), unit="messages/s")
+        for name, words in HOW.items()
+    ]
 
 
 ROW = Row("header", lines, measure)

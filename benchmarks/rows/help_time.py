@@ -7,7 +7,7 @@ import sys
 import time
 
 from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, at_most, column, middle
-from benchmarks.servers import ROOT
+from tests.servers.process import ROOT
 
 
 def measure(turn: Turn) -> Figures:

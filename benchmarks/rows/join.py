@@ -10,9 +10,9 @@ import gc
 import time
 from typing import Any
 
-from benchmarks.rows.row import Figures, Line, Row, Scale, Target, Turn, at_least, column, middle, ratios
+from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, against, at_least, column
 from benchmarks.servers import PREFORK, SINGLE
-from benchmarks.sides import CONFIRMED, OURS, PLAIN
+from benchmarks.sides import CONFIRMED, HOW, OURS, PLAIN
 
 SAME = ((PLAIN, PREFORK), (OURS, PREFORK), (PLAIN, SINGLE), (OURS, SINGLE))
 CONFIRMED_UP_TO = 5000
@@ -26,7 +26,7 @@ def join_row(size: int) -> Row:
         return {f"{side.name} | {shape}": size / joined_s(side, size)}
 
     def lines(rounds: list[Figures], _scale: Scale) -> list[Line]:
-        return against(rounds, f"join of {size:,}", has_confirmed=is_small)
+        return compared(rounds, f"join of {size:,}", has_confirmed=is_small)
 
     places = (*SAME, (CONFIRMED, PREFORK)) if is_small else SAME
     return Row(f"join-{size}", lines, at_place=at_place, places=places, rounds=5 if is_small else 2)
@@ -42,7 +42,7 @@ def joined_s(side: Any, size: int) -> float:
     return took_s
 
 
-def against(rounds: list[Figures], what: str, *, has_confirmed: bool) -> list[Line]:
+def compared(rounds: list[Figures], what: str, *, has_confirmed: bool) -> list[Line]:
     """Same shape against same shape, then the shape that we ship against what people run."""
     fleet = f"a fleet of 2 against {PREFORK}"
     pairs = [
@@ -52,12 +52,16 @@ def against(rounds: list[Figures], what: str, *, has_confirmed: bool) -> list[Li
     ]
     if has_confirmed:
         pairs += [
-            (f"both {PREFORK}, its publishes confirmed", PREFORK, (CONFIRMED, PREFORK), at_least(1.5)),
-            (f"{fleet}, its publishes confirmed", SINGLE, (CONFIRMED, PREFORK), at_least(2.2)),
+            (f"both {PREFORK}{HOW[CONFIRMED]}", PREFORK, (CONFIRMED, PREFORK), at_least(1.5)),
+            (f"{fleet}{HOW[CONFIRMED]}", SINGLE, (CONFIRMED, PREFORK), at_least(2.2)),
         ]
-    return [_line(f"{what}, {words}", target, rounds, own, its) for words, own, its, target in pairs]
-
-
-def _line(what: str, target: Target, rounds: list[Figures], own: str, its: tuple[str, str]) -> Line:
-    ours, plain = column(rounds, f"{OURS} | {own}"), column(rounds, " | ".join(its))
-    return Line(what, target, ratios(ours, plain), plain=middle(plain), ours=middle(ours), beside="steps/s")
+    return [
+        against(
+            f"{what}, {words}",
+            target,
+            column(rounds, f"{OURS} | {own}"),
+            column(rounds, " | ".join(its)),
+            unit="steps/s",
+        )
+        for words, own, its, target in pairs
+    ]

@@ -14,9 +14,10 @@ from typing import Any
 import psutil
 
 from benchmarks.resident import peak_mib
-from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, column
-from benchmarks.servers import PREFORK, ROOT
+from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, beside, column
+from benchmarks.servers import PREFORK
 from benchmarks.sides import OURS, PLAIN, Ours, Plain
+from tests.servers.process import ROOT
 
 PARTS = ("submitter", "worker's parent", "worker's largest child")
 
@@ -45,7 +46,7 @@ def lines(rounds: list[Figures], scale: Scale) -> list[Line]:
     for part in PARTS:
         ours, plain = (column(rounds, f"{name} | {part}") for name in (OURS, PLAIN))
         what = f"resident memory, peak at a join of {scale.memory:,}: {part}"
-        found.append(Line(what, None, ours, "MiB", plain=plain[0], ours=ours[0], beside="MiB"))
+        found.append(beside(what, None, ours, plain, unit="MiB"))
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from amqp import Connection
 from kombu.utils.json import dumps
 
-from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, at_most, column
+from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, at_most, beside, column
 from benchmarks.servers import SINGLE, Servers
 from benchmarks.sides import OURS, PLAIN
 
@@ -65,18 +65,10 @@ def largest(channel: Any, least: int) -> int:
 
 
 def lines(rounds: list[Figures], scale: Scale) -> list[Line]:
-    join, chain = column(rounds, "join"), column(rounds, "chain")
+    join, chain, plain = (column(rounds, name) for name in ("join", "chain", "plain chain"))
     return [
         Line(f"largest message of a join of {scale.message:,}", at_most(2000), join, "bytes"),
-        Line(
-            f"largest message of a chain of {CHAIN}",
-            at_most(2000),
-            chain,
-            "bytes",
-            plain=column(rounds, "plain chain")[0],
-            ours=chain[0],
-            beside="bytes",
-        ),
+        beside(f"largest message of a chain of {CHAIN}", at_most(2000), chain, plain, unit="bytes"),
     ]
 
 

@@ -6,7 +6,7 @@ import gc
 import time
 from typing import Any
 
-from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, at_least, column, middle, ratios
+from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, against, at_least, column
 from benchmarks.servers import PREFORK, SINGLE
 from benchmarks.sides import OURS, PLAIN
 
@@ -23,17 +23,9 @@ def lines(rounds: list[Figures], scale: Scale) -> list[Line]:
     plain = column(rounds, f"{PLAIN} | {PREFORK}")
     found = []
     for shape, words in ((PREFORK, f"both {PREFORK}"), (SINGLE, f"a fleet of 2 against {PREFORK}")):
+        what = f"join of {scale.natural:,} against result.get(), {words}"
         ours = column(rounds, f"{OURS} | {shape}")
-        found.append(
-            Line(
-                f"join of {scale.natural:,} against result.get(), {words}",
-                at_least(8),
-                ratios(ours, plain),
-                plain=middle(plain),
-                ours=middle(ours),
-                beside="steps/s",
-            )
-        )
+        found.append(against(what, at_least(8), ours, plain, unit="steps/s"))
     return found
 
 

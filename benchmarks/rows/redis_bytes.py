@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import group
 
-from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, at_most, column
+from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, at_most, beside, column
 from benchmarks.servers import PREFORK
 from benchmarks.sides import OURS, PLAIN
 from tests.waiting import wait_until
@@ -37,7 +37,7 @@ def used_bytes(client: Any) -> int:
 def lines(rounds: list[Figures], _scale: Scale) -> list[Line]:
     ours, plain = column(rounds, OURS), column(rounds, PLAIN)
     what = "Redis, a finished step that returned an integer"
-    return [Line(what, at_most(250), ours, "bytes", plain=plain[0], ours=ours[0], beside="bytes")]
+    return [beside(what, at_most(250), ours, plain, unit="bytes")]
 
 
 ROW = Row("redis", lines, measure, is_counted=True)

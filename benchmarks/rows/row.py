@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,11 +35,6 @@ class Scale:
     settle_s: float = 150  # a job that waits is looked at less and less
     idle_s: float = 30
     memory: int = 5000
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
 
     def is_as(self, other: Scale) -> bool:
         """Whether two are the same but for the joins, each of which is a row of its own."""
@@ -147,9 +142,19 @@ class Row:
     is_counted: bool = False  # counted, not timed: once is enough
 
 
-def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
-    """Divide round by round: what drifts from round to round is in both."""
-    return [a / b for a, b in zip(over, under, strict=True)]
+def against(
+    what: str, target: Target | None, ours: Sequence[float], plain: Sequence[float], *, unit: str
+) -> Line:
+    """Judge our figure as a multiple of plain Celery's, round by round: what drifts is in both."""
+    ratios = [own / its for own, its in zip(ours, plain, strict=True)]
+    return Line(what, target, ratios, plain=middle(plain), ours=middle(ours), beside=unit)
+
+
+def beside(
+    what: str, target: Target | None, ours: Sequence[float], plain: Sequence[float], *, unit: str
+) -> Line:
+    """Judge our figure by itself, and show plain Celery's."""
+    return Line(what, target, ours, unit, plain=middle(plain), ours=middle(ours), beside=unit)
 
 
 def column(rounds: list[Figures], key: str) -> list[float]:

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, at_most, column, middle, ratios
+from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, against, at_most, column
 from benchmarks.sides import CONFIRMED, OURS
 
 NAMES = (CONFIRMED, OURS)
@@ -41,9 +41,7 @@ def lines(rounds: list[Figures], _scale: Scale) -> list[Line]:
     for at, target in (("p50", at_most(1.5)), ("p99", None)):
         ours, plain = (column(rounds, f"{name} | {at}") for name in (OURS, CONFIRMED))
         what = f"submit of a one-step job against delay() with confirms, {at}"
-        found.append(
-            Line(what, target, ratios(ours, plain), plain=middle(plain), ours=middle(ours), beside="ms")
-        )
+        found.append(against(what, target, ours, plain, unit="ms"))
     return found
 
 

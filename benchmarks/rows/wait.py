@@ -69,12 +69,7 @@ def lines(rounds: list[Figures], scale: Scale) -> list[Line]:
     more = [found[most]["commands"] - found[least]["commands"] for found in rounds]
     return [
         Line(f"wait on {size} steps: subscriptions", at_most(1), subscriptions, ""),
-        Line(
-            f"wait on {size} steps: commands more than on {least} steps",
-            at_most(SLACK),
-            more,
-            "",
-        ),
+        Line(f"wait on {size} steps: commands more than on {least} steps", at_most(SLACK), more, ""),
     ]
 
 

@@ -23,11 +23,11 @@ from celery import Signature, chain, chord
 
 from benchmarks.kept import RESULTS
 from benchmarks.scale.demand import Meter, between
-from benchmarks.scale.shapes import ELSEWHERE, SHAPES, fleet
+from benchmarks.scale.shapes import ELSEWHERE, SHAPES, workers_of
 from benchmarks.servers import Servers, private_servers
 from coordinator import Coordinator, Settings
 from coordinator.app import make_app
-from tests.servers import RabbitMQ, Redis, RedisCluster
+from tests.servers import RabbitMQ, Redis, RedisCluster, running
 
 KEPT = RESULTS / "scale.json"
 WIDE, CHAINS, LENGTH, NAPS, SUBMITS, IDLE_S = 4000, 60, 30, 1000, 200, 5.0
@@ -90,7 +90,7 @@ def measure(shape: str, servers: Servers, nodes: Sequence[Redis]) -> dict[str, A
     before = meter.read()
     job = client.wide(WIDE)
     found["publish"] = between(before, meter.read(), WIDE)
-    with fleet(shape, servers.home) as workers:
+    with running(workers_of(shape, servers.home)) as workers:
         meter = Meter(servers.rabbitmq, nodes, workers)
         found["join"] = client.window(meter, [job], WIDE)
         shares.append(reductions(servers.rabbitmq, queue))
@@ -142,9 +142,7 @@ def main() -> None:
     with private_servers() as servers, ExitStack() as stack:
         cluster = None
         if any("Cluster" in shape for shape in shapes):
-            cluster = RedisCluster(servers.home / "cluster")
-            stack.callback(cluster.stop)
-            cluster.start()
+            (cluster,) = stack.enter_context(running([RedisCluster(servers.home / "cluster")]))
         for shape in shapes:
             base, nodes = settle(shape, servers, cluster)
             found = measure(base, servers, nodes)

@@ -68,7 +68,6 @@ class Outcome:
     """What a site does once it runs evenly."""
 
     steps_per_s: float
-    cycle_s: float  # from one step of a slot to its next, in the mean
     busy: dict[str, float]  # part -> how much of the time it works (the busiest, where there are several)
 
 
@@ -186,7 +185,7 @@ class Run:
         busy = {
             name: max(part.worked_s for part in parts) / seconds for name, parts in self._shared().items()
         }
-        return Outcome(rate, self._site.workers * self._site.slots / rate, busy)
+        return Outcome(rate, busy)
 
     def _shared(self) -> dict[str, list[Any]]:
         return {

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
+from benchmarks.documents import DOCS, with_made
 from benchmarks.scale import pictures
 from benchmarks.scale.figures import (
     HOP,
@@ -28,8 +28,7 @@ from benchmarks.scale.measure import KEPT
 from benchmarks.scale.model import Outcome, bounds, simulate
 from benchmarks.scale.shapes import ELSEWHERE, SHAPES
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "scale.md"
-START, END = "<!-- made by benchmarks.scale.page -->", "<!-- the end of what is made -->"
+PAGE = DOCS / "explanation" / "scale.md"
 
 
 def demands(figures: Figures) -> list[str]:
@@ -120,9 +119,8 @@ def main() -> None:
     }
     ceilings = {name: bounds(costs, site).many for name, (costs, site) in sites.items()}
     made = [demands(figures), checks(figures), most(figures), job_limits(figures), hosts(by_body)]
-    before, _, rest = PAGE.read_text().partition(START)
     tables = "\n\n".join("\n".join(lines) for lines in made)
-    PAGE.write_text(f"{before}{START}\n\n{tables}\n\n{END}{rest.partition(END)[2]}")
+    PAGE.write_text(with_made(PAGE.read_text(), tables, by="benchmarks.scale.page"))
     pictures.draw_model()
     pictures.draw_hosts(by_body)
     pictures.draw_sites(by_site, ceilings)

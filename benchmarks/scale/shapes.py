@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +20,5 @@ SHAPES: dict[str, list[dict[str, Any]]] = {
 ELSEWHERE = ("one solo, quorum queue", "one solo, Redis Cluster")
 
 
-@contextmanager
-def fleet(shape: str, home: Path) -> Iterator[Sequence[Worker]]:
-    """Run the workers of a shape, and end them with the block."""
-    workers = [Worker(os.environ, home=home, **kind) for kind in SHAPES[shape]]
-    for worker in workers:
-        worker.launch()
-    try:
-        for worker in workers:
-            worker.wait_ready()
-        yield workers
-    finally:
-        for worker in workers:
-            worker.stop()
+def workers_of(shape: str, home: Path) -> list[Worker]:
+    return [Worker(os.environ, home=home, **kind) for kind in SHAPES[shape]]

@@ -7,7 +7,7 @@ a worker of the test. As with containers, killing the main process ends all of i
 
 from __future__ import annotations
 
-import signal
+import signal as signals
 from typing import Any
 
 import celery
@@ -17,78 +17,67 @@ from pytest_celery import CeleryTestWorker
 from tests.servers import RabbitMQ, Redis, Worker
 
 
-class ServerContainer:
-    """A session's server, dressed as the container of a broker or backend node."""
+class Container:
+    """One part of a test, dressed as the container of a node."""
 
-    def __init__(self, server: RabbitMQ | Redis, url: str) -> None:
-        self.server = server
-        self.celeryconfig = {"url": url, "host_url": url}
-        self.name = type(server).__name__.lower()
-        self.id = f"{self.name}-{server.port}"
+    def __init__(self, part: RabbitMQ | Redis | Worker, name: str, config: dict[str, str]) -> None:
+        self.part = part
+        self.name = name
+        self.celeryconfig = config
 
     @property
     def status(self) -> str:
-        return "running" if self.server.process.is_alive() else "exited"
+        return "running" if self.part.process.is_alive() else "exited"
 
     def ready(self) -> bool:
-        self.server.wait_ready()
+        self.part.wait_ready()
         return True
 
     def logs(self) -> str:
-        return self.server.process.log.read_text(errors="replace")
+        return self.part.process.log.read_text(errors="replace")
 
     def kill(self, signal: str | int = "SIGKILL") -> None:  # the name is docker's
-        _send(self.server, signal)
-
-    def restart(self, timeout: float = 60) -> None:
-        if self.server.process.is_alive():
-            self.server.restart(kill=False)
+        number = signals.Signals[signal] if isinstance(signal, str) else signals.Signals(signal)
+        if number == signals.SIGKILL:
+            self.part.kill()  # with its group, as the end of a container's first process does
         else:
-            self.server.start()
+            self.part.process.signal(number)
 
     def reload(self) -> None:
         """Do nothing: what is known of a process is never stale."""
 
+
+class ServerContainer(Container):
+    """A session's server, dressed as the container of a broker or backend node."""
+
+    def __init__(self, server: RabbitMQ | Redis, url: str) -> None:
+        super().__init__(server, type(server).__name__.lower(), {"url": url, "host_url": url})
+        self.id = f"{self.name}-{server.port}"
+
+    def restart(self, timeout: float = 60) -> None:
+        self.part.restart(kill=False)
+
     def teardown(self) -> None:
         """Leave the server as the next test wants it: running."""
-        if not self.server.process.is_alive():
-            self.server.start()
+        if not self.part.process.is_alive():
+            self.part.start()
 
 
-class WorkerContainer:
+class WorkerContainer(Container):
     """A worker process, dressed as the container of a worker node."""
 
     id = "localhost"  # what stands behind the @ of the worker's name
 
     def __init__(self, worker: Worker, queue: str) -> None:
-        self.worker = worker
-        self.name = worker.name
-        self.celeryconfig: dict[str, str] = {}
+        super().__init__(worker, worker.name, {})
         self._queue = queue
 
-    @property
-    def status(self) -> str:
-        return "running" if self.worker.process.is_alive() else "exited"
-
-    def ready(self) -> bool:
-        self.worker.wait_ready()
-        return True
-
-    def logs(self) -> str:
-        return self.worker.log.read_text(errors="replace")
-
-    def kill(self, signal: str | int = "SIGKILL") -> None:
-        _send(self.worker, signal)
-
     def restart(self, timeout: float = 60) -> None:
-        self.worker.stop(timeout)
-        self.worker.start()
-
-    def reload(self) -> None:
-        """Do nothing: what is known of a process is never stale."""
+        self.part.stop(timeout)
+        self.part.start()
 
     def teardown(self) -> None:
-        self.worker.kill()
+        self.part.kill()
 
     def version(self) -> str:
         return celery.__version__
@@ -97,7 +86,7 @@ class WorkerContainer:
         return "INFO"
 
     def worker_name(self) -> str:
-        return self.worker.name
+        return self.name
 
     def worker_queue(self) -> str:
         return self._queue
@@ -109,15 +98,7 @@ class ProcessWorker(CeleryTestWorker):
     def get_running_processes_info(
         self, columns: list[str] | None = None, filters: dict[str, str] | None = None
     ) -> list[dict[str, Any]]:
-        main = psutil.Process(self.container.worker.pid)
+        main = psutil.Process(self.container.part.pid)
         found = [process.as_dict(attrs=columns) for process in (main, *main.children(recursive=True))]
         wanted = (filters or {}).items()
         return [info for info in found if all(info.get(name) == value for name, value in wanted)]
-
-
-def _send(part: RabbitMQ | Redis | Worker, number: str | int) -> None:
-    number = signal.Signals[number] if isinstance(number, str) else signal.Signals(number)
-    if number == signal.SIGKILL:
-        part.kill()  # with its group, as the end of a container's first process does
-    else:
-        part.process.signal(number)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.acceptance.program import ROOT, Program
+from tests.servers.process import answers, free_port
 from tests.waiting import wait_until
 
 JOBS = """
@@ -78,17 +79,6 @@ class Dev:
     def family(self) -> list[psutil.Process]:
         assert self.process is not None
         return psutil.Process(self.process.pid).children(recursive=True)
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def are_gone(processes: list[psutil.Process]) -> bool:

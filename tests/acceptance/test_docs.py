@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 
 from tests.acceptance.pages import Reader, blocks_of
 from tests.conftest import Services
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 #: At most so many blocks of both pages may stand without being run.
@@ -35,12 +34,6 @@ def reader(services: Services, tmp_path: Path) -> Iterator[Callable[[dict[str, s
     yield make
     for reader in readers:
         reader.shell.close()
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @pytest.mark.brokers("rabbitmq")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.faults.crash_points import VICTIMS
 from tests.faults.shapes import SHAPES
-from tests.servers.worker import ROOT
+from tests.servers.process import ROOT
 
 RIGHT, HUNG, TWICE, WRONG, PAST = "right", "hung", "recorded twice", "wrong", "past the end"
 HEADS = ("shape", "victim", "points tried", "hung", "recorded twice", "wrong otherwise", "code ran again")

@@ -28,7 +28,7 @@ from tests.faults.shapes import runs
 from tests.flows import mark
 from tests.servers import MissingServer, Process, RabbitMQ, Redis, Worker
 from tests.servers.hosts import Cable, Host, Hosts, NoHosts
-from tests.servers.worker import ROOT
+from tests.servers.process import ROOT
 from tests.waiting import wait_until
 
 #: The ends of the cables from the servers' host: TEST-NET-1 and, for RabbitMQ alone, TEST-NET-2.

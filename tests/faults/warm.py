@@ -19,8 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.servers.process import _end_with_parent
-from tests.servers.worker import ROOT
+from tests.servers.process import ROOT, _end_with_parent
 
 START_TIMEOUT_S = 60
 #: Imported by a worker as it starts: imported here, once.

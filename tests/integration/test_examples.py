@@ -11,7 +11,7 @@ from coordinator.states import State, StepState
 from examples import count_word, edges, proof_of_work  # noqa: F401  they register their kinds
 from examples.edges.picture import Picture, edges_of, shapes
 from examples.proof_of_work import zero_bits
-from tests.servers.worker import ROOT
+from tests.servers.process import ROOT
 
 JOBS = {"COORDINATOR_JOBS": "examples.edges,examples.proof_of_work,examples.count_word"}
 

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -13,26 +10,18 @@ from celery import chain, chord
 from coordinator.errors import JobFailed
 from coordinator.states import StepState
 from tests.flows import add, double, softly_too_long, stubborn, too_long, total, wait_for_file
-from tests.servers.process import Process
+from tests.servers import Fleet
 from tests.waiting import wait_until
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def fleet(services, tmp_path) -> Iterator[Process]:
-    """Two single-slot workers, started as a user starts them."""
-    services.env["COORDINATOR_GRACE_S"] = "0.5"
-    command = [sys.executable, str(ROOT / "manage.py"), "worker", "--pool", "fleet", "-c", "2"]
-    process = Process(command, log=tmp_path / "fleet.log", env={**os.environ, **services.env})
-    process.launch()
-    wait_until(lambda: process.log.read_text().count(" ready.") == 2, what="two workers to be ready")
-    yield process
-    process.kill()
-
-
-def workers(fleet: Process) -> list[psutil.Process]:
-    return psutil.Process(fleet.pid).children()
+def fleet(services, tmp_path) -> Iterator[Fleet]:
+    """Two single-slot workers."""
+    fleet = Fleet({**services.env, "COORDINATOR_GRACE_S": "0.5"}, home=tmp_path)
+    fleet.launch()
+    fleet.wait_ready()
+    yield fleet
+    fleet.process.kill()
 
 
 @pytest.mark.brokers("rabbitmq")
@@ -43,12 +32,12 @@ def test_fleet_runs_jobs_and_replaces_a_worker_that_is_killed(coordinator, fleet
         chain(wait_for_file.s(str(gate)), chord([add.si(1, 2), add.si(3, 4)], total.s()))
     )
     wait_until(lambda: coordinator.steps(job)[0].state == StepState.RUNNING, what="the step to run")
-    for worker in workers(fleet):
+    for worker in fleet.workers():
         worker.kill()
     gate.write_text("x")
 
     assert coordinator.wait(job, timeout_s=40) == 10
-    assert len(workers(fleet)) == 2
+    assert len(fleet.workers()) == 2
 
 
 @pytest.mark.brokers("rabbitmq")
@@ -81,11 +70,11 @@ def test_fleet_ends_warm_when_told_to(coordinator, fleet, tmp_path):
     gate = tmp_path / "gate"
     job = coordinator.launch(wait_for_file.s(str(gate)))
     wait_until(lambda: coordinator.steps(job)[0].state == StepState.RUNNING, what="the step to run")
-    alive = workers(fleet)
+    alive = fleet.workers()
 
-    fleet.signal(signal.SIGTERM)
+    fleet.process.signal(signal.SIGTERM)
     gate.write_text("x")
 
-    assert fleet.popen.wait(timeout=30) == 0
+    assert fleet.process.popen.wait(timeout=30) == 0
     assert coordinator.wait(job, timeout_s=5) == "x"
     assert not [worker for worker in alive if worker.is_running()]

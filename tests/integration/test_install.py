@@ -15,7 +15,7 @@ from coordinator.errors import SettingsError
 from coordinator.installation import adopted
 from coordinator.settings import Settings
 from coordinator.step import Step
-from tests.servers.worker import ROOT
+from tests.servers.process import ROOT
 
 PROGRAM = """
 import json, sys

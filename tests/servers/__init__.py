@@ -8,9 +8,11 @@ from tests.servers.cluster import RedisCluster
 from tests.servers.process import MissingServer, Process, ServerFailed, free_port
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
-from tests.servers.worker import Worker
+from tests.servers.running import running
+from tests.servers.worker import Fleet, Worker
 
 __all__ = [
+    "Fleet",
     "MissingServer",
     "Process",
     "RabbitMQ",
@@ -19,4 +21,5 @@ __all__ = [
     "ServerFailed",
     "Worker",
     "free_port",
+    "running",
 ]

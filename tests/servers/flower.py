@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import sys
 import urllib.request
 from collections.abc import Mapping
@@ -12,8 +10,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
-from tests.servers.process import Process, wait_ready
-from tests.servers.worker import ROOT
+from tests.servers.process import Process, answers, free_port, python_env, wait_ready
 
 START_TIMEOUT_S = 40
 
@@ -24,15 +21,12 @@ class Flower:
     def __init__(
         self, env: Mapping[str, str], *options: str, home: Path, app: str = "coordinator.app"
     ) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         command = [sys.executable, "-m", "celery", "-A", app, "flower", f"--port={self.port}"]
-        path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
         self.process = Process(
             [*command, "--address=127.0.0.1", *options],
             log=home / f"flower-{self.port}.log",
-            env={**os.environ, "PYTHONPATH": path, **env},
+            env=python_env(env),
         )
         self.url = f"http://127.0.0.1:{self.port}"
         self.cookies = CookieJar()
@@ -40,7 +34,7 @@ class Flower:
 
     def start(self) -> Flower:
         self.process.launch()
-        wait_ready(self.process, self._answers, what="Flower", timeout_s=START_TIMEOUT_S)
+        wait_ready(self.process, lambda: answers(self.port), what="Flower", timeout_s=START_TIMEOUT_S)
         return self
 
     def kill(self) -> None:
@@ -66,7 +60,3 @@ class Flower:
         request = urllib.request.Request(self.url + path, data=data, headers=dashed)  # noqa: S310
         with self._opener.open(request, timeout=20) as answer:
             return str(answer.read().decode())
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0

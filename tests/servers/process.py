@@ -9,11 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.waiting import wait_until
 
+ROOT = Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -95,6 +96,12 @@ class Process:
             raise ServerFailed(f"{what} ended with exit code {code}; the end of {self.log}:\n{self.tail()}")
 
 
+def python_env(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a Python child that imports this repository and logs at once."""
+    path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path, **env}
+
+
 def free_port() -> int:
     """Return a port that nobody listens on, below the range that clients' own ports come from.
 
@@ -112,12 +119,18 @@ def free_port() -> int:
     raise ServerFailed("found no free port between 15000 and 32000")
 
 
-def wait_ready(process: Process, answers: object, *, what: str, timeout_s: float) -> None:
-    """Wait until ``answers()`` holds; raise ServerFailed when the process ends or time runs out."""
+def answers(port: int) -> bool:
+    """Whether something listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_ready(process: Process, is_ready: Callable[[], object], *, what: str, timeout_s: float) -> None:
+    """Wait until ``is_ready()`` holds; raise ServerFailed when the process ends or time runs out."""
 
     def check() -> bool:
         process.check_alive(what)
-        return bool(answers())  # type: ignore[operator]
+        return bool(is_ready())
 
     try:
         wait_until(check, timeout_s=timeout_s, what=f"{what} to answer")

@@ -9,13 +9,13 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.servers.process import MissingServer, Process, ServerFailed, free_port, wait_ready
+from tests.servers.process import MissingServer, Process, ServerFailed, free_port
+from tests.servers.server import Server
 
 ADVICE = (
     "rabbitmq-server (3.10 or later) was not found: "
     "apt-get install rabbitmq-server, or brew install rabbitmq; ./run test does it for you where it may"
 )
-START_TIMEOUT_S = 60
 # Not Debian's wrapper on PATH, which changes user and uses the machine's folders, but the script behind it.
 SCRIPT_FOLDERS = (
     "/usr/lib/rabbitmq/bin",
@@ -29,8 +29,10 @@ EXTRA_PATH = ("/usr/sbin", "/usr/local/sbin")  # not on the PATH of an ordinary 
 ERL_ARGS = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
 
 
-class RabbitMQ:
-    """One node; its ports and password stay the same over restarts."""
+class RabbitMQ(Server):
+    """One node."""
+
+    start_timeout_s = 60
 
     def __init__(self, home: Path, *, address: str = "127.0.0.1") -> None:
         self.home = home
@@ -67,26 +69,9 @@ class RabbitMQ:
             self.epmd.launch()
         self.process.launch()
 
-    def wait_ready(self) -> None:
-        wait_ready(self.process, self._answers, what="RabbitMQ", timeout_s=START_TIMEOUT_S)
-
-    def start(self) -> None:
-        self.launch()
-        self.wait_ready()
-
     def stop(self) -> None:
-        self.process.stop()
+        super().stop()
         self.epmd.stop()
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def restart(self, *, kill: bool = True, empty: bool = False) -> None:
-        """Stop (by SIGKILL unless ``kill`` is false) and start again, without its data if ``empty``."""
-        self.process.kill() if kill else self.process.stop()
-        if empty:
-            shutil.rmtree(self.data, ignore_errors=True)
-        self.start()
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node and return what it printed (about 1 s a call)."""

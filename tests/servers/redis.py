@@ -7,17 +7,19 @@ import shutil
 import socket
 from pathlib import Path
 
-from tests.servers.process import MissingServer, Process, free_port, wait_ready
+from tests.servers.process import MissingServer, Process, free_port
+from tests.servers.server import Server
 
 ADVICE = (
     "redis-server (7 or later) or valkey-server was not found: "
     "apt-get install redis-server, or brew install redis; ./run test does it for you where it may"
 )
-START_TIMEOUT_S = 15
 
 
-class Redis:
-    """One node; its port and password stay the same over restarts."""
+class Redis(Server):
+    """One node."""
+
+    start_timeout_s = 15
 
     def __init__(self, home: Path, *, appendfsync: str = "everysec", address: str = "127.0.0.1") -> None:
         program = shutil.which("redis-server") or shutil.which("valkey-server")
@@ -53,26 +55,6 @@ class Redis:
             "maxmemory-policy": "noeviction",
             "databases": 64,
         }
-
-    def wait_ready(self) -> None:
-        wait_ready(self.process, self._answers, what="Redis", timeout_s=START_TIMEOUT_S)
-
-    def start(self) -> None:
-        self.launch()
-        self.wait_ready()
-
-    def stop(self) -> None:
-        self.process.stop()
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def restart(self, *, kill: bool = True, empty: bool = False) -> None:
-        """Stop (by SIGKILL unless ``kill`` is false) and start again, without its data if ``empty``."""
-        self.kill() if kill else self.stop()
-        if empty:
-            shutil.rmtree(self.data, ignore_errors=True)
-        self.start()
 
     def _answers(self) -> bool:
         try:

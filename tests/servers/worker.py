@@ -11,9 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.servers.process import Process, wait_ready
+from tests.servers.process import ROOT, Process, python_env, wait_ready
 
-ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 40
 
 
@@ -37,12 +36,7 @@ class Worker:
         command = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", pool, "-c", str(concurrency)]
         command += ["-n", self.nodename, "--loglevel", "INFO", "--without-mingle", "--without-gossip"]
         command += ["-Q", ",".join(queues)] if queues else []
-        path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
-        self.process = Process(
-            [*command, *options],
-            log=home / f"{self.name}.log",
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path, **env},
-        )
+        self.process = Process([*command, *options], log=home / f"{self.name}.log", env=python_env(env))
 
     @property
     def pid(self) -> int:
@@ -73,12 +67,6 @@ class Worker:
         """SIGKILL the worker with all its children, as a power cut would."""
         self.process.kill()
 
-    def kill_parent(self) -> None:
-        """SIGKILL the main process alone."""
-        self.process.signal(signal.SIGKILL)
-        assert self.process.popen is not None
-        self.process.popen.wait()
-
     def children(self) -> list[int]:
         """Process ids of the pool's children."""
         return [child.pid for child in psutil.Process(self.pid).children()]
@@ -93,3 +81,32 @@ class Worker:
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             return f"{self.nodename} ready.".encode() in log.read()
+
+
+class Fleet:
+    """``manage.py worker --pool fleet``: single-slot workers, started as a user starts them."""
+
+    def __init__(self, env: Mapping[str, str], *, home: Path, size: int = 2) -> None:
+        self.size = size
+        command = [sys.executable, str(ROOT / "manage.py"), "worker", "--pool", "fleet", "-c", str(size)]
+        log = home / f"fleet-{secrets.token_hex(4)}.log"
+        self.process = Process(command, log=log, env=python_env(env))
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def launch(self) -> None:
+        self.process.launch()
+
+    def wait_ready(self) -> None:
+        wait_ready(self.process, self._is_ready, what="the fleet", timeout_s=START_TIMEOUT_S)
+
+    def stop(self) -> int:
+        return self.process.stop()
+
+    def workers(self) -> list[psutil.Process]:
+        return psutil.Process(self.pid).children()
+
+    def _is_ready(self) -> bool:
+        return self.process.log.read_text(errors="replace").count(" ready.") == self.size

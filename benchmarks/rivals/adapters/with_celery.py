@@ -7,7 +7,8 @@ from typing import Any
 
 from celery import chain, chord
 
-from benchmarks.plain_tasks import count, hop, noop
+from benchmarks.noop_tasks import count, hop, noop
+from benchmarks.plain_app import app  # noqa: F401  the current application from now on
 
 
 def wait_for_key(result: Any) -> Any:

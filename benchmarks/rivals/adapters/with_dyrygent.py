@@ -12,7 +12,8 @@ from celery import chain, chord
 from celery_dyrygent.tasks import register_workflow_processor
 from celery_dyrygent.workflows import Workflow
 
-from benchmarks.plain_tasks import app, noop
+from benchmarks.noop_tasks import noop
+from benchmarks.plain_app import app
 
 app.set_default()
 register_workflow_processor(app)

@@ -72,10 +72,5 @@ def delivery(self: Any, *_: Any) -> dict[str, Any]:
     }
 
 
-@shared_task
-def boom(*_: Any) -> None:
-    raise ValueError("on purpose")
-
-
 def _queue_kind(name: str) -> str:
     return "side" if name.endswith("side") else "default"
