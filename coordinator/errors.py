@@ -41,6 +41,10 @@ class UnsupportedCanvas(InvalidRequest):
     """The canvas holds something that a plan can't express."""
 
 
+class BuilderFailed(BatutaError):
+    """The kind's builder raised an error."""
+
+
 class JobNotFound(BatutaError):
     """No job has that id."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from coordinator.errors import SettingsError, UnknownKind
+from coordinator.errors import BatutaError, SettingsError, UnknownKind
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -54,8 +54,15 @@ def job(
         version: said by each job of this kind, so that old and new can be told apart.
 
     Raises:
-        SettingsError: another builder has that name.
+        SettingsError: another builder has that name, or ``params`` is no model.
     """
+    from pydantic import BaseModel
+
+    if not isinstance(params, type) or not issubclass(params, BaseModel) or params is BaseModel:
+        raise SettingsError(
+            f"the kind {name!r}: expected a subclass of pydantic's BaseModel as params, got {params!r}; "
+            "a kind without parameters takes an empty one"
+        )
 
     def register(builder: Builder) -> Builder:
         known = _kinds.get(name)
@@ -106,6 +113,14 @@ def load(modules: Sequence[str]) -> None:
             raise SettingsError(
                 f"COORDINATOR_JOBS: expected modules that can be imported, found no module {error.name!r}; "
                 "start in the folder that holds it, or install it"
+            ) from error
+        except BatutaError:
+            raise
+        except Exception as error:
+            raise SettingsError(
+                f"COORDINATOR_JOBS: expected modules that can be imported, but {name} raised "
+                f"{type(error).__name__}: {error}",
+                module=name,
             ) from error
 
 

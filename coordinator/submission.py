@@ -62,7 +62,7 @@ class Submission:
             a receipt: ``accepted``, ``duplicate``, or ``rejected`` with the reasons in ``errors``.
 
         Raises:
-            UnknownKind, UnsupportedCanvas, InvalidRequest.
+            UnknownKind, UnsupportedCanvas, InvalidRequest, BuilderFailed.
         """
         known = registry.kind(kind)
         job = validation.job_id_for(kind, key)

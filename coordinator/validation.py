@@ -16,10 +16,10 @@ from typing import Any
 
 from celery import Signature, chord
 from kombu.utils.json import dumps
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from coordinator.compiler import compile_phases
-from coordinator.errors import InvalidParams, InvalidRequest
+from coordinator.errors import BatutaError, BuilderFailed, InvalidParams, InvalidRequest
 from coordinator.plan import PHASE_CHECK, PHASE_WORK, Plan
 from coordinator.registry import Kind
 from coordinator.states import Flag, new_job_id
@@ -49,15 +49,27 @@ def validate(kind: Kind, params: Any, options: dict[str, Any] | None = None) -> 
     Raises:
         InvalidParams: with one sentence for each fault, in ``facts["errors"]``.
         UnsupportedCanvas: the kind's builder returned what a plan can't express.
+        BuilderFailed: it raised an error of its own.
     """
     model = _fitted(kind, params)
     document = model.model_dump(mode="json")
     digest = hash_of(document)
-    phases = [(kind.builder(model), PHASE_WORK)]
+    phases = [(_built(kind, model), PHASE_WORK)]
     if kind.checks:
         phases.insert(0, (_checks(kind, document), PHASE_CHECK))
     flag = Flag(PARAMS_CHECK, True, params_hash=digest, version=kind.version)
     return Validated(document, digest, compile_phases(phases, defaults=options), {PARAMS_CHECK: flag})
+
+
+def _built(kind: Kind, model: BaseModel) -> Any:
+    try:
+        return kind.builder(model)
+    except BatutaError:
+        raise  # its own look at the parameters
+    except Exception as error:
+        raise BuilderFailed(
+            f"expected a canvas from the builder of {kind.name}, got {type(error).__name__}: {error}"
+        ) from error
 
 
 def rejected_flags(kind: Kind, params: Any, errors: list[str]) -> dict[str, Flag]:

@@ -23,6 +23,7 @@ DEFECT, TIMED_OUT, DETACHED, PIPE_CLOSED = 70, 124, 130, 141
 # The nearest class in an error's family decides.
 CODES: dict[type[BaseException], int] = {
     errors.SettingsError: USAGE,
+    errors.BuilderFailed: USAGE,
     errors.UnknownKind: USAGE,
     errors.InvalidRequest: REJECTED,
     errors.IllegalTransition: REJECTED,
@@ -47,6 +48,7 @@ ADVICE: dict[type[BaseException], str] = {
     errors.JobRejected: "the checks: {p} status {job}",
     errors.WaitTimeout: "it goes on; to follow it: {p} watch {job}",
     errors.NotMeasured: "does a worker read its queue, and is it free? {p} doctor\nmore time: --timeout",
+    errors.BuilderFailed: "where: --debug",
     errors.UnknownKind: "the kinds: {p} kinds",
     errors.InvalidParams: "the parameters: {p} kinds {kind}",
     errors.Unreachable: "to find out why: {p} doctor",
@@ -119,6 +121,8 @@ def advice_for(error: BaseException, session: Session) -> str:
         return "this is a defect of Batuta; --debug shows where"
     if type(error) is errors.JobNotFound and session.embedded_home:
         return f"looked in {session.embedded_home}; COORDINATOR_HOME names another folder"
+    if isinstance(error, errors.SettingsError) and "module" in error.facts:
+        return "where: --debug"
     kin = _nearest(error, ADVICE)
     return ADVICE.get(kin, "").format(p=program_name(), job=session.job, kind=session.kind)
 

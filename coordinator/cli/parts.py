@@ -7,6 +7,7 @@ signals and exit codes are its own; an embedded server lives as long as its prog
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import secrets
 import signal
@@ -23,9 +24,12 @@ from coordinator.cli.options import Word, common
 from coordinator.cli.session import Session
 from coordinator.embedded.guard import end_with_parent
 from coordinator.embedded.worker import core_count
+from coordinator.errors import BrokerUnreachable
 from coordinator.fleet import Fleet
+from coordinator.reach import unreachable
 from coordinator.settings import Settings
 
+LOGIN_S = 3
 POOLS = ("prefork", "fleet")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 # Everything after -- goes to Celery as it is.
@@ -59,6 +63,8 @@ def worker_command(
 ) -> int:
     """Start a Celery worker; what stands after -- is passed on to Celery."""
     # A name of its own: RabbitMQ keeps a dead node's control queue locked for a while (405 RESOURCE_LOCKED).
+    if refusal := login_refusal(Settings.from_env().broker_url):
+        raise BrokerUnreachable(f"RabbitMQ refuses the login: {refusal}; check user and vhost in BROKER_URL")
     node = name or f"worker-{secrets.token_hex(3)}"
     options = ["--loglevel", loglevel]
     options += ["--without-mingle", "--without-gossip"]  # Durable steps need neither; both slow the start.
@@ -103,6 +109,26 @@ def run_fleet(session: Session, node: str, count: int, options: Sequence[str]) -
             connection.start_embedded(stack, session.say)
         session.say(" ".join(command(1)))
         return Fleet(command, count).run()
+
+
+def login_refusal(url: str) -> str:
+    """Return why RabbitMQ lets nobody in who knocks with this URL, or an empty text.
+
+    Celery takes a refused login for a broker on its way up, and tries for ever, with a traceback each time.
+    """
+    if not url.startswith(("amqp", "pyamqp")) or unreachable(url):
+        return ""  # one that is not there yet is what a worker waits for
+    from amqp import AccessRefused, NotAllowed
+    from kombu import Connection
+
+    try:
+        with Connection(url, connect_timeout=LOGIN_S) as broker:
+            broker.connect()
+    except (AccessRefused, NotAllowed) as error:
+        return str(error.reply_text)
+    except Exception:  # whatever else it is, the worker tries again and tells it
+        logging.getLogger(__name__).debug("login.not-tried", exc_info=True)
+    return ""
 
 
 def _at_host(node: str) -> str:

@@ -8,6 +8,18 @@ import pytest
 
 from tests.acceptance.program import Program
 
+RAISING = """
+from pydantic import BaseModel
+from coordinator import job
+
+class NoParams(BaseModel):
+    pass
+
+@job("raises", params=NoParams)
+def raises(params):
+    raise KeyError("oops")
+"""
+
 
 def nowhere(scheme: str) -> dict[str, str]:
     """Return addresses where nobody listens."""
@@ -73,3 +85,37 @@ def test_command_exits_with_2_when_the_jobs_module_is_missing(program):
     done = program("kinds", COORDINATOR_JOBS="no_such_module")
     assert done.returncode == 2
     assert "COORDINATOR_JOBS" in done.stderr
+
+
+@pytest.mark.parametrize("params", ["BaseModel", "dict", "{}"])
+def test_command_exits_with_2_when_a_kind_has_no_model(program, params):
+    """What was expected is said where the module is read, not when the first job is submitted."""
+    (program.folder / "modelless.py").write_text(RAISING.replace("params=NoParams", f"params={params}"))
+    done = program("kinds", COORDINATOR_JOBS="modelless")
+    assert done.returncode == 2 and "'raises': expected a subclass of pydantic's" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["def broken(:", "raise ValueError('no config')"])
+def test_command_exits_with_2_when_a_jobs_module_is_broken(program, text):
+    """It is the author's module, not a defect of Batuta; --debug shows where."""
+    (program.folder / "broken.py").write_text(text)
+    done = program("kinds", COORDINATOR_JOBS="broken")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "broken raised" in done.stderr and "--debug" in done.stderr
+    assert "broken.py" in program("--debug", "kinds", COORDINATOR_JOBS="broken").stderr
+
+
+def test_command_exits_with_2_when_the_builder_raises(program):
+    """The author's builder, its error and the way to its traceback."""
+    (program.folder / "raising.py").write_text(RAISING)
+    done = program("graph", "raises", COORDINATOR_JOBS="raising")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "builder of raises, got KeyError: 'oops'" in done.stderr and "--debug" in done.stderr
+
+
+def test_worker_ends_with_5_when_rabbitmq_refuses_its_login(program, rabbitmq):
+    """One that RabbitMQ refuses says so once, and does not try for ever."""
+    url = rabbitmq.url().replace(rabbitmq.password, "wrong")
+    done = program("worker", BROKER_URL=url)
+    assert done.returncode == 5 and "Traceback" not in done.stderr
+    assert "refuses the login" in done.stderr and "wrong" not in done.stderr

@@ -62,6 +62,7 @@ def test_option_is_corrected_when_mistyped(call):
     [
         (errors.JobFailed("x"), 1),
         (errors.SettingsError("x"), 2),
+        (errors.BuilderFailed("x"), 2),
         (errors.UnknownKind("x"), 2),
         (click.UsageError("x"), 2),
         (errors.InvalidParams("x"), 3),
