@@ -25,6 +25,7 @@ from coordinator.compiler import compile_canvas
 from coordinator.errors import BatutaError, InvalidParams, JobNotFound, StateUnreachable, Unreachable
 from coordinator.limits import limits
 from coordinator.plan import PHASE_CHECK, Follow, PlannedStep, prefix_of
+from coordinator.values import written
 
 if TYPE_CHECKING:
     from coordinator.step import Step
@@ -190,7 +191,7 @@ class Attempt:
         runtime_ms = round((time.monotonic() - self._started) * 1000)
         tail: list[Any] = [self.number, self.started_ms, runtime_ms, self.task.request.hostname]
         try:
-            text = dumps(value)
+            text = written(value)
         except (TypeError, ValueError) as error:
             raise BatutaError(f"the result of {self.task.name} must be a JSON value: {error}") from error
         if len(text) <= settings.result_limit_bytes:

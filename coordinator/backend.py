@@ -16,6 +16,7 @@ from typing import Any
 from celery import states
 from celery.backends.base import KeyValueStoreBackend
 from celery.backends.redis import RedisBackend
+from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from kombu.utils.json import loads
 
@@ -81,6 +82,8 @@ class Journal(_Backend):
         meta = {"task_id": task_id, "status": _STATES[outcome], "result": None, "children": []}
         if outcome == "succeeded":
             meta["result"] = state.value_of_record(*step, text)
+        elif outcome == "lost":
+            meta["result"] = TaskRevokedError("the step lost its race")
         elif outcome == "failed":
             error = loads(text or "{}")
             meta["result"] = {

@@ -15,6 +15,7 @@ class Forgetting:
     """What goes from the journal when a step and all that came of it is forgotten."""
 
     records: frozenset[str]  # keys of steps
+    begun: frozenset[str]  # keys of steps that run, or wait to be tried again
     fragments: frozenset[str]  # keys of steps whose canvas goes with them
     counts: Mapping[str, int]  # every join, by how many of its parts stay recorded
 
@@ -25,6 +26,7 @@ def forgetting(
     fragments: Mapping[str, Plan],
     recorded: Collection[str],
     lost: Collection[str] = (),
+    begun: Collection[str] = (),
 ) -> Forgetting:
     """Return what goes when the step ``key`` is to run again.
 
@@ -34,6 +36,7 @@ def forgetting(
         fragments: the plans of expanded steps, by key.
         recorded: the keys in the journal.
         lost: those among them that another lane's success has put out of their race.
+        begun: the keys of the steps that have begun and are not recorded.
 
     Raises:
         InvalidRequest: the job has no such step.
@@ -45,10 +48,10 @@ def forgetting(
     if isinstance(owner, Stream):  # its items are cut anew, from the first on
         key = owner.owner
     undone, containing = _undone([key, *_lanes_of_race(key, plans), *_lost_with(key, plans, lost)], plans)
-    gone = {
-        other for other in recorded if any(other == step or other.startswith(f"{step}/") for step in undone)
-    }
-    expanded = {other for other in fragments if any(other == s or other.startswith(f"{s}/") for s in undone)}
+    gone, stopped, expanded = (
+        {other for other in keys if not undone.isdisjoint(_within(other))}
+        for keys in (recorded, begun, fragments)
+    )
     stay = set(recorded) - gone - containing
     counts = {
         join: sum(leaf in stay for leaf in leaves(shape))
@@ -56,7 +59,7 @@ def forgetting(
         if prefix[:-1] not in expanded
         for join, shape in owner.joins.items()
     }
-    return Forgetting(frozenset(set(recorded) - stay), frozenset(expanded), counts)
+    return Forgetting(frozenset(set(recorded) - stay), frozenset(stopped), frozenset(expanded), counts)
 
 
 def _undone(todo: list[str], plans: Mapping[str, Plan]) -> tuple[set[str], set[str]]:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from coordinator.dispatcher import SEND_AT_ONCE, TaskDispatcher
-from coordinator.errors import JobNotFound, StepTooLarge
-from coordinator.plan import DELAYS, Plan, PlannedStep, prefix_of
+from coordinator.errors import BatutaError, JobNotFound, StepTooLarge, StepUnsendable
+from coordinator.plan import DELAYS, PHASE_ERRBACK, Plan, PlannedStep, prefix_of
 from coordinator.state import StateManager
 from coordinator.state.keys import step_id
 from coordinator.stream import Stream
@@ -86,10 +86,10 @@ class Outbox:
     def _hand_over(
         self, job: str, steps: Sequence[PlannedStep], retries: Mapping[str, int] | None = None
     ) -> None:
-        """Publish steps; one whose message the broker will never take fails, and holds up no other."""
+        """Publish steps; one whose message can't be made or taken fails, and holds up no other."""
         try:
             self._dispatcher.send(job, steps, retries)
-        except StepTooLarge as refused:
+        except (StepTooLarge, StepUnsendable) as refused:
             if len(steps) > 1:
                 for step in steps:
                     self._hand_over(job, [step], retries)
@@ -114,19 +114,24 @@ class Outbox:
             steps = plan.frontier(recorded, fragments)
         else:
             fragments = {}
-            steps = plan.sent_by(trigger)
+            # An entry may be older than a retry from a step before it.
+            steps = [
+                s
+                for s in plan.sent_by(trigger)
+                if s.phase == PHASE_ERRBACK or plan.is_ready(s.after, recorded)
+            ]
             if isinstance(plan, Stream):
                 steps = [step for step in steps if self._state.is_open(job, step.key)]
         busy |= self._state.waiting(job, [step.key for step in steps if _is_later(step)])
         return [s for s in steps if s.key not in recorded and s.key not in busy and s.key not in fragments]
 
 
-def _refusal(job: str, step: PlannedStep, error: StepTooLarge) -> dict[str, str]:
+def _refusal(job: str, step: PlannedStep, error: BatutaError) -> dict[str, str]:
     return {
         "step": step_id(job, step.key, step.label),
         "task": step.task,
-        "type": "StepTooLarge",
-        "message": f"{error}; pass large arguments by reference, or raise RabbitMQ's max_message_size",
+        "type": type(error).__name__,
+        "message": str(error),
         "traceback": "",
     }
 

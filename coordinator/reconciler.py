@@ -17,7 +17,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from celery import bootsteps
@@ -26,7 +26,7 @@ from celery.worker import state as worker_state
 from coordinator import about  # noqa: F401  a worker answers for itself when it is asked
 from coordinator.alerting import Alerting
 from coordinator.attempt import owner_of
-from coordinator.errors import BatutaError, JobNotFound
+from coordinator.errors import BatutaError, BrokerUnreachable, JobNotFound, StateUnreachable
 from coordinator.limits import is_expendable
 from coordinator.parts import Parts
 from coordinator.quiet import QuietJobs
@@ -46,6 +46,8 @@ ENDED_AGAIN_AFTER_S = 10.0
 AT_ONCE = 200
 #: Looks at quiet jobs in a tick, and the time for verdicts. The rest waits: leases must be renewed.
 LOOKS, VERDICTS_S = 100, 0.5
+#: Jobs looked at whether they are kept still, and how often: 6 million a day.
+PRUNED_AT_ONCE, PRUNED_EVERY_S = 1000, 15.0
 #: From one tick to the next where something is left to do.
 SHORT_PAUSE_S = 0.05
 
@@ -63,6 +65,7 @@ class Reconciler:
         self._instance = ""  # id of the Redis that was seen last
         self._stopped: dict[str, float] = {}  # running steps that should not run, till when (s)
         self._quiet = QuietJobs(parts.state, self._settings.quiet_s)
+        self._pruned, self._prune_at = (0, 0), 0.0  # shard and place in its index, and when (monotonic)
         self._is_behind = False  # more jobs are to be looked at than one tick could
         self._joined: int | None = None  # workers that have started, as last seen
 
@@ -106,6 +109,8 @@ class Reconciler:
                 if verdict == "lost" or state in ("cancelled", "gone"):
                     grace_s = self._settings.grace_s if state != "lost" else RACE_GRACE_S
                     self._stopped.setdefault(task_id, now + grace_s)
+                else:  # retried before its time was up
+                    self._stopped.pop(task_id, None)
         self._stopped = {task_id: ends for task_id, ends in self._stopped.items() if task_id in running}
         for task_id, ends in self._stopped.items():
             if now > ends:
@@ -128,6 +133,16 @@ class Reconciler:
             for member in found.outbox:  # whoever noted it did not live to send it
                 self._send(*_split(member))
         self.look_at_quiet_jobs()
+        self.prune_jobs()
+
+    def prune_jobs(self) -> None:
+        """Forget jobs that are kept no longer: a page of one shard now and then."""
+        if time.monotonic() < self._prune_at:
+            return
+        self._prune_at = time.monotonic() + PRUNED_EVERY_S
+        shard, start = self._pruned
+        start = self._state.prune(shard, start, PRUNED_AT_ONCE)
+        self._pruned = (shard if start else (shard + 1) % len(self._state.shards), start)
 
     def fire_timers(self, shard: int) -> None:
         """Send the steps whose retry is due, and fail the jobs whose deadline has passed."""
@@ -145,24 +160,40 @@ class Reconciler:
         """Send the steps again whose message was lost."""
         due = self._quiet.due(LOOKS)
         for job, is_first in due:
-            self._watermark.suspect(job, is_first=is_first)
+            with self._apart(job):
+                self._watermark.suspect(job, is_first=is_first)
         is_left = self._watermark.settle(time.monotonic() + VERDICTS_S)
         self._is_behind = is_left or len(due) == LOOKS
 
     def _send(self, job: str, trigger: str) -> None:
         self._quiet.look_soon(job)
-        try:
+        with self._apart(job, trigger):
             if trigger == "!deadline":
                 if self._state.fail_deadline(job, "the job did not end before its deadline"):
                     self._parts.notifier.log(f"job {job} missed its deadline", job=job)
                 return
             count = self._parts.outbox.send_again(job, trigger)
+            if count:
+                self._state.note_event(
+                    job, "redriven", trigger, "1 message" if count == 1 else f"{count} messages"
+                )
+
+    @contextlib.contextmanager
+    def _apart(self, job: str, trigger: str = "") -> Iterator[None]:
+        """Let a fault of one job hold up no other; a broker or a Redis that is away is everyone's."""
+        try:
+            yield
         except JobNotFound:
             return
-        if count:
-            self._state.note_event(
-                job, "redriven", trigger, "1 message" if count == 1 else f"{count} messages"
-            )
+        except StateUnreachable:
+            raise
+        except Exception as error:
+            if isinstance(error, BrokerUnreachable):
+                self._parts.dispatcher.connect()
+            logger.warning("repair-failed: job %s: %r", job, error)
+            if trigger:
+                self._state.touch(job, trigger)  # it comes again behind the others
+            self.renew_running()  # this took its time
 
     def _is_the_one(self) -> bool:
         client, key = self._state.client, self._state.keys.reconciler

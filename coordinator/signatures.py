@@ -6,15 +6,16 @@ no option is dropped in silence; a refusal names the path of its signature.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from celery import Task
 from celery.canvas import Signature, group, maybe_signature
-from kombu.utils.json import dumps
 
 from coordinator.errors import UnsupportedCanvas
+from coordinator.values import written
 
 KEPT_OPTIONS = frozenset(
     {
@@ -150,7 +151,7 @@ def is_empty(sig: Signature) -> bool:
 def refuse_unless_json(value: Any, task: str, path: str) -> None:
     """Refuse arguments and options that can't be written as JSON."""
     try:
-        dumps(value)
+        written(value)
     except (TypeError, ValueError) as error:
         raise UnsupportedCanvas(
             f"{path}: arguments and options of {task} must be JSON values; {error}", path=path
@@ -166,7 +167,7 @@ def _eta_ms(value: Any, path: str) -> int:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_count(value: Any) -> bool:
@@ -186,7 +187,7 @@ _CHECKED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "time_limit": (_is_number, "seconds"),
     "soft_time_limit": (_is_number, "seconds"),
     "expires": (lambda value: _is_number(value) or _is_time(value), "seconds or a time"),
-    "priority": (_is_count, "a whole number from 0"),
+    "priority": (lambda value: _is_count(value) and value <= 255, "a whole number from 0 to 255"),
     "retries": (_is_count, "a whole number from 0"),
     "headers": (lambda value: isinstance(value, Mapping), "an object"),
 }

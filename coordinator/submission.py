@@ -21,6 +21,7 @@ from coordinator.plan import Plan, PlannedStep
 from coordinator.registry import Kind
 from coordinator.serving import Serving, serving
 from coordinator.states import Receipt, State
+from coordinator.values import written
 
 #: The kind of a job that was launched from a canvas.
 CANVAS = "canvas"
@@ -172,9 +173,13 @@ class Submission:
         return Receipt(job, "accepted")
 
     def _reject(self, job: str, kind: Kind, params: Mapping[str, Any], errors: list[str]) -> Receipt:
-        flags = validation.rejected_flags(kind, params, errors)
-        fields = {"kind": kind.name, "version": kind.version, "total": 0, "params": dumps(params)}
         reason = "; ".join(errors)
+        try:
+            text = written(params)
+        except ValueError as error:  # nor can they be kept, to show what was refused
+            raise InvalidRequest(f"{reason}; {error}") from error
+        flags = validation.rejected_flags(kind, params, errors)
+        fields = {"kind": kind.name, "version": kind.version, "total": 0, "params": text}
         answer = self._state.submit(job, State.REJECTED, fields, flags=flags, reason=reason)
         if answer[0] == "duplicate":
             return self._duplicate(job, kind.name, answer)

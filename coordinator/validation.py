@@ -23,6 +23,7 @@ from coordinator.errors import BatutaError, BuilderFailed, InvalidParams, Invali
 from coordinator.plan import PHASE_CHECK, PHASE_WORK, Plan
 from coordinator.registry import Kind
 from coordinator.states import Flag, new_job_id
+from coordinator.values import written
 
 GATE = "coordinator.gate"
 #: The flag that tells whether the parameters fit the kind's model.
@@ -53,6 +54,10 @@ def validate(kind: Kind, params: Any, options: dict[str, Any] | None = None) -> 
     """
     model = _fitted(kind, params)
     document = model.model_dump(mode="json")
+    try:
+        written(document)
+    except ValueError as error:
+        raise InvalidRequest(f"expected parameters that are JSON values; {error}") from error
     digest = hash_of(document)
     phases = [(_built(kind, model), PHASE_WORK)]
     if kind.checks:

@@ -197,3 +197,33 @@ def mark_but_seven(x: int, path: str, gate: str) -> int:
     if x == 7 and not Path(gate).exists():
         raise ValueError("7 is refused")
     return int(mark.run(x, path))
+
+
+@app.task
+def stamp(path: str) -> int:
+    """Give the number of runs so far."""
+    with Path(path).open("a") as file:
+        file.write("run\n")
+    return len(Path(path).read_text().splitlines())
+
+
+@app.task
+def held(value: Any, path: str) -> Any:
+    """Give what came, once a file is there."""
+    Path(f"{path}s").touch()
+    wait_for_file.run(path)
+    return value
+
+
+@app.task
+def boom(value: Any, path: str, after: str) -> Any:
+    wait_until(Path(after).exists)
+    if not Path(path).exists():
+        raise ValueError("not yet")
+    return value
+
+
+@app.task(bind=True)
+def countdown_by_replace(self: Any, n: int) -> Any:
+    """Put itself in its place, again and again."""
+    return n if n == 0 else self.replace(countdown_by_replace.s(n - 1))

@@ -22,6 +22,8 @@ from coordinator.state.reaching import reaching
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 10.0
+#: Each thread that waits for a job has one: as many as there are threads, where redis-py stops at 100.
+MOST_CONNECTIONS = 2**31
 #: Put before every script, and before those that say "stream." or "lanes.".
 PRELUDES = ("prelude.lua", "stream.lua", "lanes.lua")
 
@@ -46,8 +48,12 @@ class Scripts:
         Raises:
             StateUnreachable: Redis did not answer, after the client's own retries.
         """
+        script, keys = self._scripts[name], [*keys, *beside(keys)]
         with reaching(self.url):
-            answer = _text(self._scripts[name](keys=[*keys, *beside(keys)], args=args))
+            try:
+                answer = _text(script(keys=keys, args=args))
+            except UnicodeEncodeError:  # lone surrogates, as the names of files may have
+                answer = _text(script(keys=keys, args=[escaped(arg) for arg in args]))
         return answer if isinstance(answer, list) else [answer]
 
 
@@ -63,18 +69,27 @@ class Client(redis.Redis):
 
 def connect(url: str) -> Client | ClusterClient:
     """Return a client that retries on its own: at once, then up to 1 s apart, for about 3 s."""
-    timeouts = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": ANSWER_TIMEOUT_S}
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_timeout": ANSWER_TIMEOUT_S,
+        "max_connections": MOST_CONNECTIONS,
+    }
     if is_cluster(url):
-        return ClusterClient(url, patience(), **timeouts)
+        return ClusterClient(url, patience(), **options)
     client: Client = Client.from_url(
         url,
-        **timeouts,
+        **options,
         health_check_interval=25,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 6),
         retry_on_error=[redis.exceptions.ConnectionError, redis.exceptions.TimeoutError],
     )
     client.url = url
     return client
+
+
+def escaped(value: Any) -> Any:
+    """Return text without what is no UTF-8; anything else as it is."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _whole(text: str, preludes: dict[str, str]) -> str:

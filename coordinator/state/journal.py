@@ -113,8 +113,8 @@ class Journal(Streamed):
     def notice_epoch(self, job: str, epoch: str) -> None:
         """Forget the plans of a job whose steps have been made to run again since they were read."""
         if self._epochs.get(job, "0") != epoch:
-            for known in [known for known in self._plans if known[0] == job]:
-                del self._plans[known]
+            for known in [known for known in list(self._plans) if known[0] == job]:  # other threads add to it
+                self._plans.pop(known, None)
             self._epochs[job] = epoch
 
     def remember_blob(self, job: str, blob: bytes) -> None:

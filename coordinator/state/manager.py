@@ -82,7 +82,7 @@ class StateManager(Standstills, Streams):
         Raises:
             InvalidRequest: the job has no such step.
         """
-        keys = self.keys.named(job, "m e r g a b x active outbox p f s v")
+        keys = self.keys.named(job, "m e r g a b x active outbox p f s v leases timers")
         answer = ["changed"]
         while answer[0] == "changed":  # a step was recorded meanwhile
             self.state(job)
@@ -94,9 +94,9 @@ class StateManager(Standstills, Streams):
                 if number != OUT  # those race again by themselves
             }
             lost = {step for step, number in attempts.items() if number == LOST}
-            goes = forgetting(key, plan, fragments, recorded, lost)
+            goes = forgetting(key, plan, fragments, recorded, lost, self.begun(job))
             document = {
-                "records": {step: recorded[step] for step in goes.records},
+                "records": {step: recorded.get(step, 0) for step in goes.records | goes.begun},
                 "fragments": sorted(goes.fragments),
                 "counts": goes.counts,
                 "steps": sum(fragments[step].size for step in goes.fragments),

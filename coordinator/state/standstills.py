@@ -40,6 +40,34 @@ class Standstills(Steps):
         with self._reaching:
             self.client.zrem(self.keys.named(job, "active")[0], job)
 
+    def prune(self, shard: int, start: int, limit: int) -> int:
+        """Take jobs that are kept no longer out of a shard's index.
+
+        Args:
+            shard: which.
+            start: how many of the oldest to pass over.
+            limit: how many to look at.
+
+        Returns:
+            where to go on: 0 at the end of those that can have gone.
+        """
+        until_ms = self.now_ms() - self._retention_s * 1000
+        with self._reaching:
+            index = self.keys.index(shard, "jobs")
+            found = [
+                job.decode()
+                for job in self.client.zrangebyscore(index, "-inf", until_ms, start=start, num=limit)
+            ]
+            if not found:
+                return 0
+            pipe = self.client.pipeline(transaction=False)
+            for job in found:
+                pipe.exists(self.keys.named(job, "m")[0])
+            gone = [job for job, is_kept in zip(found, pipe.execute(), strict=True) if not is_kept]
+            if gone:
+                self.client.zrem(index, *gone)
+        return start + len(found) - len(gone) if len(found) == limit else 0
+
     def moved_again(self) -> list[str]:
         """Return the jobs that were said to stand still, and that have moved or ended since."""
         with self._reaching:

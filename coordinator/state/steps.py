@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from kombu.utils.json import dumps
 
 from coordinator.plan import Follow, Plan, PlannedStep
 from coordinator.settings import Settings
-from coordinator.state.connection import Scripts
+from coordinator.state.connection import Scripts, escaped
 from coordinator.state.keys import SHARDS, Keys
 from coordinator.state.reaching import reaching
 from coordinator.state.views import Views
@@ -192,7 +192,8 @@ class Steps(Views):
         with self._reaching:
             fields = {"event": event, "step": step, "detail": detail}
             pipe = self.client.pipeline(transaction=False)
-            pipe.xadd(self.keys.named(job, "e")[0], fields, maxlen=1000, approximate=True)
+            # Nothing of a job that is kept no longer.
+            pipe.xadd(self.keys.named(job, "e")[0], fields, maxlen=1000, approximate=True, nomkstream=True)
             feed = self.keys.named(job, "events")[0]
             pipe.xadd(feed, {"job": job, **fields}, maxlen=FEED_LENGTH, approximate=True)
             pipe.hincrby(self.keys.named(job, "counts")[0], f"event|{event}|")
@@ -249,4 +250,9 @@ class Steps(Views):
 
 def flags_json(flags: Mapping[str, Flag]) -> str:
     """Return flags as JSON, without their time: the script writes Redis' own."""
-    return str(dumps({name: {**asdict(flag), "at_ms": 0} for name, flag in flags.items()}))
+    return str(dumps({name: {**asdict(_plain(flag)), "at_ms": 0} for name, flag in flags.items()}))
+
+
+def _plain(flag: Flag) -> Flag:
+    """Return a flag whose reason Lua can read: without lone surrogates, as the names of files may have."""
+    return replace(flag, reason=escaped(flag.reason))

@@ -15,10 +15,13 @@ from coordinator.state import step_id
 from coordinator.states import State, StepState
 from tests.flows import (
     add,
+    boom,
     double,
+    held,
     mark,
     pair,
     softly_too_long,
+    stamp,
     stubborn,
     too_long,
     total,
@@ -148,6 +151,52 @@ def test_retry_from_a_step_inside_an_expanded_one_keeps_its_siblings(coordinator
 
     assert coordinator.wait(job, timeout_s=20) == ["ok", 9]
     assert Counter(runs.read_text().split()) - before == Counter(["5", "9"])
+
+
+def test_retry_from_a_step_refuses_what_still_runs_on_its_old_value(coordinator, start_worker, tmp_path):
+    """What was begun with a value that is forgotten is refused, and runs on the new one."""
+    start_worker(concurrency=3)
+    gate, mended, runs = tmp_path / "gate", tmp_path / "mended", tmp_path / "runs"
+    parts = group(held.s(str(gate)), boom.s(str(mended), f"{gate}s"))
+    job = coordinator.launch(chain(stamp.s(str(runs)), parts))
+    with pytest.raises(JobFailed):
+        coordinator.wait(job, timeout_s=20)
+
+    mended.touch()
+    coordinator.retry(job, from_step="0")
+    wait_until(lambda: len(runs.read_text().splitlines()) == 2, what="the first step to run again")
+    gate.touch()
+
+    assert coordinator.wait(job, timeout_s=20) == [2, 2]
+
+
+def test_running_step_goes_on_when_its_job_is_retried_within_the_grace(
+    coordinator, start_worker, services, tmp_path
+):
+    """The cancel that would have ended its process is taken back."""
+    services.env["COORDINATOR_GRACE_S"] = "1.5"
+    start_worker()
+    gate = tmp_path / "gate"
+    job = coordinator.launch(wait_for_file.s(str(gate)))
+    key = coordinator.state_manager.keys.named(job, "leases")[0]
+    client = coordinator.state_manager.client
+
+    def renewed() -> bool:
+        """Whether the worker has looked at the job once more."""
+        before = client.zscore(key, f"{job}|0")
+        return bool(wait_until(lambda: client.zscore(key, f"{job}|0") != before))
+
+    wait_until(lambda: client.zscore(key, f"{job}|0"), what="the step to run")
+    wait_until(renewed)
+    coordinator.cancel(job)
+    wait_until(renewed)
+    coordinator.retry(job)
+    for _ in range(12):  # 0.2 s apart
+        renewed()
+    gate.write_text("x")
+
+    assert coordinator.wait(job, timeout_s=20) == "x"
+    assert "lease-lost" not in [event.event for event in coordinator.events(job)]
 
 
 def test_steering_says_which_state_it_found_when_it_is_not_legal(coordinator, start_worker):

@@ -53,6 +53,7 @@ if not (a and a.live == 1 and a.token == ARGV[3]) then
   attempt.attempt = attempt.attempt + 1
   attempt.token, attempt.started, attempt.live = ARGV[3], now, 1
   write_attempt(KEYS[3], step, attempt)
+  if state == 'failed' then age(KEYS[1], {KEYS[3]}) end
 end
 if not meta[4] then
   redis.call('HSET', KEYS[1], 'begun', now)

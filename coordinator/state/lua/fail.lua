@@ -31,7 +31,10 @@ write_attempt(KEYS[3], step, a)
 redis.call('ZREM', KEYS[10], job .. '|' .. step)
 redis.call('HSET', KEYS[4], step, ARGV[5])
 note(KEYS[5], 'step-failed', step, ARGV[6])
-if state ~= 'received' and state ~= 'processing' and state ~= 'paused' then return 'noted' end
+if state ~= 'received' and state ~= 'processing' and state ~= 'paused' then
+  age(KEYS[1], {KEYS[3], KEYS[4]})
+  return 'noted'
+end
 for _, lane in ipairs(cjson.decode(ARGV[10])) do
   local field = 'race:' .. lane[1]
   if redis.call('HSETNX', KEYS[9], field .. ':' .. lane[3], cjson.encode({lane[4], lane[5]})) == 1 then

@@ -1,10 +1,13 @@
 -- Take a step and all that came of it out of the journal, and let the job go on from there.
 -- KEYS: 1 m (hash), 2 e (stream), 3 r (hash), 4 g (hash), 5 a (hash), 6 b (hash), 7 x (hash),
---       8 active (zset), 9 outbox (zset), 10 p (string), 11 f (hash), 12 s (hash), 13 v (hash)
--- ARGV: 1 job, 2 step, 3 number of records that the caller saw, 4 what goes (JSON: records, by attempt;
+--       8 active (zset), 9 outbox (zset), 10 p (string), 11 f (hash), 12 s (hash), 13 v (hash), 14 leases (zset),
+--       15 timers (zset)
+-- ARGV: 1 job, 2 step, 3 number of records that the caller saw, 4 what goes (JSON: records, by attempt, and steps
+--       that have begun, by 0;
 --       fragments; counts of the joins)
 -- Returns: {'processing' | 'received'} | {'changed'} | {'illegal', state} | {'gone'}
--- Invariant: a forgotten step's attempts go on counting, so that a late writer still meets its fence; the epoch
+-- Invariant: a forgotten step's attempts go on counting, so that a late writer still meets its fence, also one that
+-- runs at this moment, on a value that is forgotten; the epoch
 -- tells processes that a plan they remember may be another now.
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {'gone'} end
@@ -18,6 +21,8 @@ for step, attempt in pairs(goes['records']) do
   local a = read_attempt(KEYS[5], step)
   if a then attempt = math.max(attempt, a.attempt) end
   write_attempt(KEYS[5], step, {attempt = attempt, crashes = 0, retries = 0, token = '', started = 0, live = 0})
+  redis.call('ZREM', KEYS[14], ARGV[1] .. '|' .. step)
+  redis.call('ZREM', KEYS[15], ARGV[1] .. '|' .. step)
 end
 lanes.reopen(keys)
 for _, step in ipairs(goes['fragments']) do
@@ -36,7 +41,7 @@ redis.call('HDEL', KEYS[1], 'finished', 'error', 'reason')
 local now = now_ms()
 redis.call('ZADD', KEYS[8], now, ARGV[1])
 redis.call('ZADD', KEYS[9], now, ARGV[1] .. '|*')
-for i = 1, #KEYS do
+for i = 1, 13 do
   if i ~= 8 and i ~= 9 then redis.call('PERSIST', KEYS[i]) end
 end
 note(KEYS[2], 'retried', ARGV[2], 'was ' .. state .. '; from this step on')

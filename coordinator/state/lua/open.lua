@@ -23,4 +23,5 @@ local state = redis.call('HGET', KEYS[1], 'state')
 local answer = {'opened'}
 stream.fill(stream.of(keys, job, step, state == 'processing' or state == 'received', answer))
 stream.age(keys)
+age(KEYS[1], {KEYS[4]})
 return answer

@@ -74,6 +74,15 @@ local function is_lost(records_key, step)
   return false
 end
 
+-- Let keys go with their job: one that is first written after the job's end has no end of its own.
+local function age(meta_key, keys)
+  local left = redis.call('PTTL', meta_key)
+  if left < 0 then return end
+  for _, key in ipairs(keys) do
+    if redis.call('PTTL', key) == -1 then redis.call('PEXPIRE', key, left) end
+  end
+end
+
 -- End a job: state, time, index, life of its keys, and the word to whoever waits.
 local function end_job(meta_key, active_key, job, state, now, retention_s, channel, job_keys)
   local was = redis.call('HMGET', meta_key, 'state', 'kind', 'created')
