@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -29,8 +29,10 @@ from coordinator.state.keys import step_id
 from coordinator.stream import BATCH
 
 HEADER = "batuta"
+#: What a message is made from: the task's name, and what ``Line.publish`` takes.
+Made = tuple[str, dict[str, Any], dict[str, Any]]
 MAPS = ("celery.map", "celery.starmap", BATCH)
-#: Messages on their way at once: bounds the memory of a large header.
+#: Messages of a part; two parts are on their way at once, which bounds the memory of a large header.
 SEND_AT_ONCE = 500
 ATTEMPTS = 3
 #: AMQP's word for a message that is larger than RabbitMQ's max_message_size, among others.
@@ -47,21 +49,26 @@ class TaskDispatcher:
         self.routing = Routing(app)
         self._local = threading.local()
 
-    def send(self, job: str, steps: Sequence[PlannedStep], retries: Mapping[str, int] | None = None) -> None:
+    def send(
+        self,
+        job: str,
+        steps: Sequence[PlannedStep],
+        retries: Mapping[str, int] | None = None,
+        on_part: Callable[[], None] | None = None,
+    ) -> None:
         """Publish one message for each step, and wait until the broker has confirmed them all.
 
         Args:
             job: the job that the steps belong to.
             steps: what to send; sending a step again is harmless.
             retries: how often a step has been retried, by key.
+            on_part: called while many are on their way, after each part of them.
 
         Raises:
             BrokerUnreachable: after a few tries; some of the messages may have arrived.
             StepTooLarge: the broker refuses one for its size; some of the others may have arrived.
         """
-        for start in range(0, len(steps), SEND_AT_ONCE):
-            part = steps[start : start + SEND_AT_ONCE]
-            self._publish([self._step_message(job, step, (retries or {}).get(step.key, 0)) for step in part])
+        self._send(self._made(job, steps, retries or {}, on_part))
 
     def connect(self) -> None:
         """Make sure that the broker can be reached now.
@@ -80,7 +87,7 @@ class TaskDispatcher:
         """
         task_id = str(uuid.uuid4())
         options = {"queue": queue} if queue else {}
-        self._publish([(name, {"task_id": task_id, "kwargs": dict(payload)}, options)])
+        self._send([[(name, {"task_id": task_id, "kwargs": dict(payload)}, options)]])
         return task_id
 
     def queue_of(self, step: PlannedStep) -> str:
@@ -93,9 +100,20 @@ class TaskDispatcher:
         if line is not None:
             line.close()
 
-    def _step_message(
-        self, job: str, step: PlannedStep, retries: int
-    ) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    def _made(
+        self,
+        job: str,
+        steps: Sequence[PlannedStep],
+        retries: Mapping[str, int],
+        on_part: Callable[[], None] | None,
+    ) -> Iterator[Sequence[Made]]:
+        for start in range(0, len(steps), SEND_AT_ONCE):
+            if start and on_part:
+                on_part()
+            part = steps[start : start + SEND_AT_ONCE]
+            yield [self._step_message(job, step, retries.get(step.key, 0)) for step in part]
+
+    def _step_message(self, job: str, step: PlannedStep, retries: int) -> Made:
         options = self.routing.options_of(step)
         header: dict[str, Any] = {
             "job": job,
@@ -124,13 +142,26 @@ class TaskDispatcher:
             options.pop(name, None)
         return step.task, message, {**options, "headers": headers}
 
-    def _publish(self, messages: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> None:
+    def _send(self, parts: Iterable[Sequence[Made]]) -> None:
+        """Publish messages part by part: while the broker takes one, the next is made."""
+        unconfirmed: Sequence[Made] = ()
+        for part in parts:
+            self._publish(part, unconfirmed)
+            unconfirmed = part
+        self._publish((), unconfirmed)
+
+    def _publish(self, messages: Sequence[Made], unconfirmed: Sequence[Made] = ()) -> None:
+        """Publish messages, then wait for the confirms of those that were published before them."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 line = self._line()
-                for name, message, options in messages:
-                    line.publish(name, message, options)
-                line.confirm()
+                if attempt > 1:  # on another connection
+                    for message in unconfirmed:
+                        line.publish(*message)
+                last = line.sent
+                for message in messages:
+                    line.publish(*message)
+                line.confirm(last)
                 return
             except self._errors() as error:
                 self.close()

@@ -1,7 +1,7 @@
 """``Line``: a connection that publishes many messages and then waits for all of their confirms.
 
 Owns the way from a message to the broker's word that it has it. Invariant: ``confirm``
-returns only when every message of before was confirmed, and raises where one was not.
+returns only when every message that it is asked for was confirmed, and raises where one was not.
 Frames are gathered and written many at once: a system call for each message, and for each
 look whether the broker has said anything, took most of the time of publishing. A line
 belongs to one thread of one process.
@@ -10,6 +10,7 @@ belongs to one thread of one process.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import time
 from typing import Any
@@ -18,7 +19,8 @@ from amqp import spec
 from amqp.method_framing import frame_writer
 from celery import Celery
 
-from coordinator.alike import AlikeMessage, Template
+from coordinator.alike import AlikeMessage
+from coordinator.template import Template
 
 CONFIRM_TIMEOUT_S = 15.0
 #: Gathered frames are written when they are as many bytes.
@@ -43,8 +45,8 @@ class Line:
         self._connection.ensure_connection(max_retries=1, timeout=5)
         self._channel = self._connection.channel()
         self._is_amqp = self._connection.transport.driver_type == "amqp"
-        self._sent = 0
-        self._unconfirmed: set[int] = set()  # delivery tags
+        self.sent = 0  # messages; the number of the last is its delivery tag
+        self._unconfirmed: dict[int, None] = {}  # delivery tags, in order
         self._declared: set[str] = set()  # queues
         self._fault: Exception | None = None
         self._template: Template | None = None  # of the last message that was made in Celery's way
@@ -86,17 +88,17 @@ class Line:
                 self._template = Template.of(self._app, name, message, options, self._gathered.sent)
         if queue:
             self._declared.add(queue)
-        self._sent += 1
-        self._unconfirmed.add(self._sent)
+        self.sent += 1
+        self._unconfirmed[self.sent] = None
 
-    def confirm(self) -> None:
-        """Wait until the broker has taken everything that was published."""
+    def confirm(self, last: int) -> None:
+        """Wait until the broker has taken every message up to the ``last``, a number of ``sent``."""
         if not self._is_amqp:  # other transports answer each publish
             self._unconfirmed.clear()
             return
         ends = time.monotonic() + CONFIRM_TIMEOUT_S
         self._gathered.flush()
-        while self._unconfirmed and self._fault is None:
+        while self._fault is None and next(iter(self._unconfirmed), last + 1) <= last:
             left = ends - time.monotonic()
             if left <= 0:
                 raise TimeoutError(
@@ -116,9 +118,10 @@ class Line:
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
         if multiple:
-            self._unconfirmed = {tag for tag in self._unconfirmed if tag > delivery_tag}
+            for tag in list(itertools.takewhile(lambda tag: tag <= delivery_tag, self._unconfirmed)):
+                del self._unconfirmed[tag]
         else:
-            self._unconfirmed.discard(delivery_tag)
+            self._unconfirmed.pop(delivery_tag, None)
 
     def _on_nack(self, delivery_tag: int, _multiple: bool) -> None:
         self._fault = OSError(f"the broker refused message {delivery_tag}")

@@ -8,10 +8,11 @@ and resume all end here.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from coordinator.dispatcher import SEND_AT_ONCE, TaskDispatcher
+from coordinator.dispatcher import TaskDispatcher
 from coordinator.errors import BatutaError, JobNotFound, StepTooLarge, StepUnsendable
 from coordinator.plan import DELAYS, PHASE_ERRBACK, Plan, PlannedStep, prefix_of
 from coordinator.state import StateManager
@@ -74,27 +75,27 @@ class Outbox:
         if not trigger.startswith("="):
             steps = self._due_now(job, steps)
         retries = self._state.retries(job) if trigger.startswith("=") or trigger == FRONTIER else {}
-        touched = time.monotonic()
-        for start in range(0, len(steps), SEND_AT_ONCE):
-            if time.monotonic() - touched > TOUCHED_EVERY_S:
-                self._state.touch(job, trigger)
-                touched = time.monotonic()
-            self._hand_over(job, steps[start : start + SEND_AT_ONCE], retries)
+        self._hand_over(job, steps, retries, _Touch(self._state, job, trigger))
         self._state.sent(job, [trigger])
         return len(steps)
 
     def _hand_over(
-        self, job: str, steps: Sequence[PlannedStep], retries: Mapping[str, int] | None = None
+        self,
+        job: str,
+        steps: Sequence[PlannedStep],
+        retries: Mapping[str, int] | None = None,
+        on_part: Callable[[], None] | None = None,
     ) -> None:
         """Publish steps; one whose message can't be made or taken fails, and holds up no other."""
         try:
-            self._dispatcher.send(job, steps, retries)
+            self._dispatcher.send(job, steps, retries, on_part)
         except (StepTooLarge, StepUnsendable) as refused:
-            if len(steps) > 1:
-                for step in steps:
-                    self._hand_over(job, [step], retries)
-            else:
+            if len(steps) == 1:
                 self._state.fail(job, steps[0].key, _refusal(job, steps[0], refused), owner="?")
+                return
+            half = len(steps) // 2
+            for part in (steps[:half], steps[half:]):
+                self._hand_over(job, part, retries, on_part)
 
     def _due_now(self, job: str, steps: Sequence[PlannedStep]) -> Sequence[PlannedStep]:
         """Set the timers of the steps that are to run later, and return the others."""
@@ -124,6 +125,19 @@ class Outbox:
                 steps = [step for step in steps if self._state.is_open(job, step.key)]
         busy |= self._state.waiting(job, [step.key for step in steps if _is_later(step)])
         return [s for s in steps if s.key not in recorded and s.key not in busy and s.key not in fragments]
+
+
+class _Touch:
+    """Says now and then that a trigger's many messages are still being sent."""
+
+    def __init__(self, state: StateManager, job: str, trigger: str) -> None:
+        self._touch = functools.partial(state.touch, job, trigger)
+        self._at = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._at > TOUCHED_EVERY_S:
+            self._touch()
+            self._at = time.monotonic()
 
 
 def _refusal(job: str, step: PlannedStep, error: BatutaError) -> dict[str, str]:

@@ -16,14 +16,13 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, current_task, signals
 
 from coordinator.dispatcher import HEADER, TaskDispatcher
-from coordinator.plan import PlannedStep
 from coordinator.state import StateManager
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ class TracedDispatcher(TaskDispatcher):
         super().__init__(app)
         self._state = state
 
-    def send(self, job: str, steps: Sequence[PlannedStep], retries: Mapping[str, int] | None = None) -> None:
+    def send(self, job: str, *args: Any, **kwargs: Any) -> None:
         from opentelemetry import context, trace
 
         here = context.get_current()
@@ -119,7 +118,7 @@ class TracedDispatcher(TaskDispatcher):
             here = _context_of(job, kept)
         token = context.attach(context.set_value(_SENDING, trace.get_current_span(here), here))
         try:
-            super().send(job, steps, retries)
+            super().send(job, *args, **kwargs)
         finally:
             context.detach(token)  # and with it whatever a publish that failed has left
 

@@ -136,10 +136,10 @@ def test_submit_is_accepted_and_complete_when_the_broker_dies_before_its_confirm
     coordinator.launch(add.s(0, 0))  # connected from here on
     confirm = Line.confirm
 
-    def confirm_late(line: Line) -> None:
+    def confirm_late(line: Line, last: int) -> None:
         if line._unconfirmed:
             rabbitmq.kill()
-        confirm(line)
+        confirm(line, last)
 
     monkeypatch.setattr(Line, "confirm", confirm_late)
     try:

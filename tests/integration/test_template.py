@@ -6,7 +6,7 @@ import pytest
 from celery import chain, group
 from celery.signals import before_task_publish
 
-from coordinator.alike import Template
+from coordinator.template import Template
 from tests.conftest import Services
 from tests.flows import add, double, total
 

@@ -1,0 +1,107 @@
+"""The next step's message of a fan-out, made from the last one without Celery's and kombu's way to it.
+
+Owns what differs between messages that are alike. Invariant: on the wire a message is what
+Celery, kombu and py-amqp would have made; ``tests/integration/test_template.py`` compares. Who
+listens to Celery's publish signals gets Celery's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from amqp import Message
+from celery import Celery, signals
+from celery.utils.saferepr import saferepr
+from kombu.utils import json
+
+from coordinator.alike import around_headers, entry, short_text, table
+
+#: Properties that stand between the headers and the id, one byte each.
+BEFORE_ID = ("delivery_mode", "priority")
+#: What may differ between the messages of one template.
+OWN = {"task_id": None, "args": None, "kwargs": None}
+JSON = ("application/json", "utf-8")
+SIGNALS = (signals.before_task_publish, signals.after_task_publish, signals.task_sent)
+#: Of these Celery's safe text is the plain one.
+PLAIN = frozenset({int, float, bool, type(None)})
+
+
+class EncodedMessage:
+    """A message as far as py-amqp's frame writer asks for it, with its properties encoded."""
+
+    __slots__ = ("_properties", "body")
+
+    def __init__(self, body: bytes, properties: bytes) -> None:
+        self.body = body
+        self._properties = properties
+
+    def _serialize_properties(self) -> bytes:
+        return self._properties
+
+
+class Template:
+    """A step's message, as it went out, from which those of its like are made.
+
+    Args:
+        app: the Celery application that made it.
+        name, message, options: what it was made from: see ``Line.publish``.
+        sent: the message itself.
+    """
+
+    def __init__(
+        self, app: Celery, name: str, message: Mapping[str, Any], options: Mapping[str, Any], sent: Message
+    ) -> None:
+        self._amqp = app.amqp
+        self._levels = app.conf.task_repr_maxlevels
+        self._alike = _without_own(name, message, options)
+        self._embedded = json.dumps(json.loads(sent.body)[2])
+        properties = sent.properties
+        self._headers = [
+            (name, entry(name, value)) for name, value in properties["application_headers"].items()
+        ]
+        self._before, after = around_headers(properties)
+        id_at = sum(properties.get(name) is not None for name in BEFORE_ID)
+        self._between = after[:id_at]
+        self._after = after[id_at + len(short_text(properties["correlation_id"])) :]
+
+    @classmethod
+    def of(
+        cls, app: Celery, name: str, message: Mapping[str, Any], options: Mapping[str, Any], sent: Message
+    ) -> Template | None:
+        """Return a template, or None: somebody listens, or something in the message is of its moment."""
+        properties = sent.properties
+        is_plain = (
+            not any(signal.receivers for signal in SIGNALS)
+            and not app.conf.task_send_sent_event
+            and "expires" not in message
+            and "headers" in options
+            and "compression" not in properties["application_headers"]
+            and (properties["content_type"], properties["content_encoding"]) == JSON
+        )
+        return cls(app, name, message, options, sent) if is_plain else None
+
+    def fits(self, name: str, message: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+        """Whether a message differs from it in nothing but id, arguments and values of its own headers."""
+        return _without_own(name, message, options) == self._alike
+
+    def make(self, message: Mapping[str, Any], options: Mapping[str, Any]) -> EncodedMessage:
+        """Return a message that fits."""
+        args, kwargs, task_id = message["args"] or (), message["kwargs"], message["task_id"]
+        own = {"id": task_id, "argsrepr": self._argsrepr(args), "kwargsrepr": "{}", **options["headers"]}
+        if kwargs:
+            own["kwargsrepr"] = saferepr(kwargs, self._amqp.kwargsrepr_maxsize, maxlevels=self._levels)
+        headers = [entry(name, own[name]) if name in own else encoded for name, encoded in self._headers]
+        properties = (self._before, table(b"".join(headers)), self._between, short_text(task_id), self._after)
+        body = f"{json.dumps((args, kwargs))[:-1]}, {self._embedded}]"
+        return EncodedMessage(body.encode(), b"".join(properties))
+
+    def _argsrepr(self, args: Sequence[Any]) -> str:
+        limit = self._amqp.argsrepr_maxsize
+        if PLAIN.issuperset(map(type, args)) and len(text := repr(args)) <= limit:
+            return text
+        return str(saferepr(args, limit, maxlevels=self._levels))
+
+
+def _without_own(name: str, message: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, ...]:
+    return name, {**message, **OWN}, {**options, "headers": list(options.get("headers", ()))}
