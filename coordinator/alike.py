@@ -16,6 +16,8 @@ from amqp.serialization import dumps
 
 #: Entries kept; where that is not enough, it begins anew.
 KEPT = 512
+#: AMQP's longest short string.
+MOST_SHORT_BYTES = 255
 #: Properties that stand before the headers, and headers that are none.
 BEFORE_HEADERS, NO_HEADERS = ("content_type", "content_encoding"), pack(">I", 0)
 
@@ -50,7 +52,12 @@ def table(entries: bytes) -> bytes:
 
 def short_text(text: str) -> bytes:
     """Return an encoded short string: of 255 bytes at most."""
-    return bytes(dumps("s", [text]))
+    return bytes(dumps("s", [shortened(text)]))
+
+
+def shortened(text: str) -> str:
+    """Return what of a text fits in a short string; of a task's id workers read the header, a long one."""
+    return text.encode()[:MOST_SHORT_BYTES].decode("utf-8", "ignore")
 
 
 def entry(name: str, value: Any) -> bytes:

@@ -93,10 +93,6 @@ class StepTooLarge(BatutaError):
     """A step's arguments or result are over the size limit."""
 
 
-class StepUnsendable(BatutaError):
-    """No message can be made of a step."""
-
-
 class TooManyFailed(BatutaError):
     """More items of an each failed than its share allows."""
 

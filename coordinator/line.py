@@ -19,7 +19,7 @@ from amqp import spec
 from amqp.method_framing import frame_writer
 from celery import Celery
 
-from coordinator.alike import AlikeMessage
+from coordinator.alike import AlikeMessage, shortened
 from coordinator.template import Template
 
 CONFIRM_TIMEOUT_S = 15.0
@@ -83,6 +83,7 @@ class Line:
             self._gathered.publish(self._channel.channel_id, self._template.make(message, options))
         else:
             body = self._app.amqp.create_task_message(name=name, **message)
+            body.properties["correlation_id"] = shortened(message["task_id"])
             self._app.amqp.send_task_message(self._producer, name, body, retry=False, **options)
             if self._is_amqp and queue in self._declared:
                 self._template = Template.of(self._app, name, message, options, self._gathered.sent)

@@ -9,11 +9,12 @@ and resume all end here.
 from __future__ import annotations
 
 import functools
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from coordinator.dispatcher import TaskDispatcher
-from coordinator.errors import BatutaError, JobNotFound, StepTooLarge, StepUnsendable
+from coordinator.errors import JobNotFound, StepTooLarge
 from coordinator.plan import DELAYS, PHASE_ERRBACK, Plan, PlannedStep, prefix_of
 from coordinator.state import StateManager
 from coordinator.state.keys import step_id
@@ -21,6 +22,8 @@ from coordinator.stream import Stream
 
 #: While many messages are on their way, how often their entry is said to be in hand.
 TOUCHED_EVERY_S = 0.3
+#: What the value of an option, or a route, may raise in Celery, kombu and py-amqp.
+UNSENDABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
 #: The trigger that names whatever is ready and not recorded.
 FRONTIER = "*"
 
@@ -89,7 +92,8 @@ class Outbox:
         """Publish steps; one whose message can't be made or taken fails, and holds up no other."""
         try:
             self._dispatcher.send(job, steps, retries, on_part)
-        except (StepTooLarge, StepUnsendable) as refused:
+        except (StepTooLarge, *UNSENDABLE) as refused:
+            self._dispatcher.close()  # with the messages that were gathered before this one
             if len(steps) == 1:
                 self._state.fail(job, steps[0].key, _refusal(job, steps[0], refused), owner="?")
                 return
@@ -140,12 +144,16 @@ class _Touch:
             self._at = time.monotonic()
 
 
-def _refusal(job: str, step: PlannedStep, error: BatutaError) -> dict[str, str]:
+def _refusal(job: str, step: PlannedStep, error: Exception) -> dict[str, str]:
+    if isinstance(error, StepTooLarge):
+        message = f"{error}; pass large arguments by reference, or raise RabbitMQ's max_message_size"
+    else:
+        message = f"no message can be made of {step.task}: {error!r}; look at its options and routes"
     return {
         "step": step_id(job, step.key, step.label),
         "task": step.task,
-        "type": type(error).__name__,
-        "message": str(error),
+        "type": "StepTooLarge" if isinstance(error, StepTooLarge) else "StepUnsendable",
+        "message": message,
         "traceback": "",
     }
 
