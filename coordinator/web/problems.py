@@ -66,7 +66,9 @@ def problem_of(error: Exception) -> ApiProblem:
         return error
     if isinstance(error, HTTPException):
         kept = {name: text for name, text in error.get_headers() if name in ("Allow", "Location")}
-        return ApiProblem(error.code or 500, "", error.description or error.name, headers=kept)
+        nowhere = "no such path; GET /openapi.json lists those that exist"
+        words = nowhere if error.code == 404 else error.description or error.name
+        return ApiProblem(error.code or 500, "", words, headers=kept)
     if type(error) is errors.InvalidRequest:
         return ApiProblem(409, "key-taken", str(error), job=error.facts.get("job"))
     for kind, (status, word) in _STATUSES.items():

@@ -13,6 +13,7 @@ from celery import chain, chord
 from werkzeug.serving import make_server
 
 from coordinator import Coordinator
+from coordinator.own_jobs import submit_own
 from coordinator.states import State
 from coordinator.web import WebSettings, create_app
 from coordinator.web.tokens import new_token
@@ -134,6 +135,15 @@ def test_failed_job_is_retried_by_its_button_when_its_error_was_read(
     browser.wait_text("#job-state", "SUCCEEDED")
     wait_until(lambda: not browser.sees("#job-errors-card"), what="the error gone")
     assert browser.errors() == []
+
+
+def test_list_counts_what_it_shows_when_batuta_runs_jobs_of_its_own(browser: Browser, flower, coordinator):
+    """Alerts and measurements are jobs too, and are not listed: nobody should look for them."""
+    coordinator.launch(add.s(1, 2), key="mine")
+    submit_own(coordinator.app.parts, "coordinator.test", add.s(1, 2))
+    browser.open(f"{flower.url}/jobs")
+
+    browser.wait_text("#jobs-count", "1 job, 1 not ended")
 
 
 def test_list_is_filtered_searched_and_turned_when_many(browser: Browser, flower, coordinator):

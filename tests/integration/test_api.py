@@ -295,7 +295,8 @@ def test_api_answers_with_a_problem_when_a_request_is_wrong(web, request_, statu
 
 def test_api_answers_with_a_problem_when_nothing_is_there(client):
     """Paths and methods that nobody serves."""
-    assert client.get("/nonsense").json["status"] == 404
+    nonsense = client.get("/nonsense").json
+    assert nonsense["status"] == 404 and "/openapi.json" in nonsense["detail"]
     assert client.get("/jobs/nonsense").json["type"] == "urn:batuta:problem:job-not-found"
     wrong = client.delete("/jobs")
     assert (wrong.status_code, wrong.json["title"]) == (405, "Method Not Allowed")
