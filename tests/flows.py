@@ -17,6 +17,12 @@ from coordinator.errors import InvalidParams
 from tests.waiting import wait_until
 
 
+def note(path: str, line: str) -> None:
+    """Append a line to a file, so that a test can count how often something ran."""
+    with Path(path).open("a") as file:
+        file.write(f"{line}\n")
+
+
 @app.task
 def add(x: int, y: int) -> int:
     return x + y
@@ -40,8 +46,7 @@ def count_to(n: int) -> list[int]:
 @app.task
 def mark(value: Any, path: str) -> Any:
     """Append a line to a file, so that a test can count how often this ran."""
-    with Path(path).open("a") as file:
-        file.write(f"{value}\n")
+    note(path, f"{value}")
     return value
 
 
@@ -53,8 +58,7 @@ def fail(message: str) -> None:
 @app.task(bind=True, max_retries=3)
 def flaky(self: Any, path: str, failures: int, countdown: float) -> int:
     """Fail the first times, then return the number of the attempt."""
-    with Path(path).open("a") as file:
-        file.write(f"{self.request.retries} {time.time()}\n")
+    note(path, f"{self.request.retries} {time.time()}")
     if self.request.retries < failures:
         raise self.retry(countdown=countdown, exc=ValueError("not yet"))
     return int(self.fence)
@@ -63,8 +67,7 @@ def flaky(self: Any, path: str, failures: int, countdown: float) -> int:
 @app.task(bind=True)
 def die(self: Any, path: str, times: int) -> int:
     """Kill the process that runs this, the first times."""
-    with Path(path).open("a") as file:
-        file.write(f"{self.fence}\n")
+    note(path, f"{self.fence}")
     if self.fence <= times:
         os.kill(os.getpid(), signal.SIGKILL)
     return int(self.fence)
@@ -135,8 +138,7 @@ def softly_too_long() -> None:
 @app.task
 def pair(n: int, path: str) -> list[int]:
     """Give two numbers, and write a line so that a test can count the runs."""
-    with Path(path).open("a") as file:
-        file.write(f"pair{n}\n")
+    note(path, f"pair{n}")
     return [n, n + 1]
 
 
@@ -151,8 +153,7 @@ def odd_only(x: int) -> int:
 @app.task(bind=True, max_retries=2)
 def uneasy(self: Any, x: int, path: str) -> list[Any]:
     """Fail the first time for each item, then tell what the item knows of itself."""
-    with Path(path).open("a") as file:
-        file.write(f"{x}:{self.request.retries}\n")
+    note(path, f"{x}:{self.request.retries}")
     if self.request.retries < 1:
         raise self.retry(countdown=0.01, exc=ValueError("not yet"))
     return [x, self.idempotency_key.partition(":")[2], self.fence]

@@ -66,7 +66,7 @@ def test_run_detaches_and_watch_goes_on_when_interrupted(program, tmp_path):
     assert program("result", job).stdout.strip() == "12"
 
 
-def test_unknown_job_says_where_it_was_looked_for(program, tmp_path):
+def test_unknown_job_says_where_it_was_looked_for(program):
     """Whoever stands in the wrong folder sees that."""
     done = program("status", "no-such-job")
     assert done.returncode == 4

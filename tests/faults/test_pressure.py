@@ -52,7 +52,7 @@ ALARMS = {
 @pytest.mark.brokers("rabbitmq")
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_nothing_is_lost_when_an_alarm_of_rabbitmq_blocks_publishers(
-    alarm, coordinator, start_worker, services, rabbitmq, tmp_path
+    alarm, coordinator, start_worker, rabbitmq, tmp_path
 ):
     """A submit is answered in bounded time, ``why`` says what it waits for, and all goes on afterwards."""
     worker = start_worker()
@@ -116,7 +116,7 @@ def leave_in_outbox(coordinator) -> str:
 
 
 @pytest.mark.brokers("rabbitmq")
-def test_submit_is_refused_and_absent_when_the_broker_is_down(coordinator, services, rabbitmq):
+def test_submit_is_refused_and_absent_when_the_broker_is_down(coordinator, rabbitmq):
     """Refused means absent: nothing is left of the job."""
     rabbitmq.kill()
     try:

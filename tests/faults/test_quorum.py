@@ -16,7 +16,7 @@ pytestmark = pytest.mark.brokers("rabbitmq")
 
 
 @pytest.fixture
-def services(request, services: Services) -> Services:
+def services(services: Services) -> Services:
     services.env["COORDINATOR_QUEUE_TYPE"] = "quorum"
     return services
 

@@ -51,7 +51,7 @@ def test_cancel_holds_when_nobody_lives_and_both_servers_are_killed(
 
 
 def test_retries_wait_in_redis_with_back_off_and_jitter_when_their_worker_is_killed(
-    coordinator, start_worker, services
+    coordinator, start_worker
 ):
     """``retry_backoff`` and ``retry_jitter``: no message waits, and another worker goes on in time."""
     env = {"COORDINATOR_JOBS": "tests.flows,tests.faults.host_jobs"}

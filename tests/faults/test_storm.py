@@ -73,7 +73,7 @@ class Chaos:
 @pytest.mark.parametrize("victims", ["workers", "workers and servers"])
 @pytest.mark.brokers("rabbitmq")
 def test_every_job_completes_once_in_a_storm(
-    victims, coordinator, start_worker, services, rabbitmq, redis_server, tmp_path, request
+    victims, coordinator, start_worker, rabbitmq, redis_server, tmp_path, request
 ):
     """All complete, none recorded twice; how many messages the reconciler sent is told."""
     jobs = how_many(request.config)

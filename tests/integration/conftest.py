@@ -6,10 +6,14 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 from coordinator import Coordinator
+from coordinator.web import WebSettings, create_app
+from coordinator.web.tokens import SCOPES, new_token
 from tests.conftest import Services
 from tests.facade import opened
 from tests.servers import Redis
@@ -44,3 +48,22 @@ def own_redis(tmp_path: Path) -> Iterator[Redis]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def token() -> tuple[str, Any]:
+    """A secret that may do all, and what is known of it."""
+    return new_token("tester", SCOPES)
+
+
+@pytest.fixture
+def web(coordinator: Coordinator, token: tuple[str, Any]) -> Callable[..., FlaskClient]:
+    """Make a client of an application with the settings given, with a token that may do all."""
+
+    def make(facade: Coordinator = coordinator, **settings: Any) -> FlaskClient:
+        app = create_app(facade, WebSettings(**{"tokens": (token[1],), **settings}))
+        client = app.test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token[0]}"
+        return client
+
+    return make

@@ -5,61 +5,19 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from coordinator import Coordinator
-from coordinator.alerting.channels import read_channels
 from coordinator.alerting.relay import KIND, Relay
-from coordinator.alerting.rules import Alert, Rules
-from coordinator.errors import JobFailed, JobRejected, SettingsError
+from coordinator.alerting.rules import Rules
+from coordinator.errors import JobFailed, JobRejected
 from coordinator.states import State, StepState
 from tests.conftest import Services
 from tests.flows import add, fail, wait_for_file
+from tests.servers.receiver import SECRET, Receiver
 from tests.waiting import wait_until
-
-SECRET = "hush-9f8e7d"
-
-
-class Receiver(ThreadingHTTPServer):
-    """Takes what is posted, or refuses it for as long as it is told to."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.taken: list[dict[str, Any]] = []
-        self.refused = 0
-        self.is_down = False
-        self.may_answer = threading.Event()
-        self.may_answer.set()
-
-    @property
-    def url(self) -> str:
-        return f"json://user:{SECRET}@127.0.0.1:{self.server_port}/{SECRET}"
-
-    def titles(self) -> list[str]:
-        return [post["title"] for post in self.taken]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        post = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.server.is_down:
-            self.server.refused += 1
-        else:
-            self.server.taken.append(post)
-        self.server.may_answer.wait(20)
-        self.send_response(503 if self.server.is_down else 200)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture
@@ -295,18 +253,6 @@ def test_secrets_stay_secret_when_a_channel_is_used_and_fails(coordinator, start
     assert "channel ops (json://)" in error["message"] and SECRET not in json.dumps(error)
 
 
-def test_alert_settings_are_refused_without_their_secrets_when_they_cannot_be_used(tmp_path):
-    """Every fault is named by its place."""
-    with pytest.raises(SettingsError, match="entry 2") as caught:
-        read_channels(f"ops=json://localhost/{SECRET} {SECRET}")
-    assert SECRET not in str(caught.value)
-    path = tmp_path / "rules.toml"
-    path.write_text('[[rule]]\nseverity = "dire"\nchannels = ["nowhere"]\nalerts = ["failled"]')
-    with pytest.raises(SettingsError, match=r"alerts.*failled.*severity.*dire.*channels.*ops.*nowhere"):
-        Rules.read(str(path), ["ops"])
-    assert read_channels("json://a mail=mailto://b") == {"1": "json://a", "mail": "mailto://b"}
-
-
 def test_doctor_says_who_is_told_when_it_looks(coordinator, monkeypatch):
     """A fault in the settings is found by looking, before an alert is missed, and no secret is said."""
     cases = (("", "ok", "feed"), (f"ops=json://{SECRET}", "ok", "ops"), (SECRET, "error", "entry 1"))
@@ -314,19 +260,6 @@ def test_doctor_says_who_is_told_when_it_looks(coordinator, monkeypatch):
         monkeypatch.setenv("COORDINATOR_ALERT_URLS", urls)
         finding = next(finding for finding in coordinator.findings() if finding.name == "alerts")
         assert finding.level == level and found in finding.found and SECRET not in finding.found
-
-
-def test_rules_want_warnings_and_errors_when_there_is_no_file():
-    """Also the word that a job has recovered, but nothing else of mere information."""
-    rules = Rules()
-    for alert, severity, is_wanted in (
-        ("failed", "error", True),
-        ("rejected", "warning", True),
-        ("message", "info", False),
-        ("recovered", "info", True),
-    ):
-        found = Alert("0-1-0", 1, "j", alert, severity, "m")
-        assert bool(rules.wanted_by(found, "k", ["ops"])) is is_wanted
 
 
 def _said(coordinator: Coordinator, job: str) -> list[str]:

@@ -59,7 +59,8 @@ def test_api_command_serves_and_ends_cleanly_when_told_to(start_api, start_worke
         assert session.get(f"{url}/jobs/by%2Fhttp/result", timeout=20).json()["result"] == 12
         assert requests.get(f"{url}/jobs", timeout=20).status_code == 401
     assert secret not in process.log.read_text()
-    assert all("event" in json.loads(line) for line in process.log.read_text().splitlines())
+    logged = process.log.read_text().splitlines()
+    assert logged and all("event" in json.loads(line) for line in logged)
 
     assert process.stop(15) == 0
 

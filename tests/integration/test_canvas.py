@@ -119,7 +119,7 @@ def test_countdown_waits_in_redis_and_outlives_the_workers_when_set(coordinator,
     assert lines(runs) == ["2"] and time.monotonic() - began > 1.2
 
 
-def test_eta_is_kept_when_set(coordinator, start_worker, tmp_path):
+def test_eta_is_kept_when_set(coordinator, start_worker):
     """A step runs not before its eta; one that lies in the past is no delay."""
     start_worker(env=JOBS)
     soon = datetime.now(UTC) + timedelta(seconds=1)
@@ -130,7 +130,7 @@ def test_eta_is_kept_when_set(coordinator, start_worker, tmp_path):
     assert datetime.now(UTC) >= soon
 
 
-def test_job_fails_when_a_step_expired_before_it_began(coordinator, start_worker, tmp_path):
+def test_job_fails_when_a_step_expired_before_it_began(coordinator, start_worker):
     """Where Celery leaves a chain unfinished for ever, the job fails and says why."""
     job = coordinator.launch(chain(add.s(1, 1).set(expires=0.2), double.s()))
     expired = time.monotonic() + 0.2

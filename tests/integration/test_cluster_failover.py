@@ -33,7 +33,7 @@ def with_replicas(tmp_path) -> Iterator[RedisCluster]:
 
 
 @pytest.fixture
-def services(request, rabbitmq: RabbitMQ, with_replicas: RedisCluster) -> Services:
+def services(rabbitmq: RabbitMQ, with_replicas: RedisCluster) -> Services:
     services = make_services("rabbitmq", rabbitmq.url(), with_replicas.url())
     services.env["COORDINATOR_JOBS"] = "tests.flows"
     return services

@@ -55,7 +55,7 @@ def test_submit_costs_one_script_and_one_command_when_the_broker_takes_its_first
 
 
 @pytest.mark.brokers("rabbitmq")
-def test_steps_cost_two_scripts_each_when_they_lead_to_a_join(coordinator, services, start_worker):
+def test_steps_cost_two_scripts_each_when_they_lead_to_a_join(coordinator, start_worker):
     """A part of a header: begin and finish, and nothing else."""
     start_worker(concurrency=1)
     coordinator.wait(coordinator.launch(chain(group(add.s(1, 1), add.s(1, 2)), total.s(), double.s())), 20)
@@ -69,7 +69,7 @@ def test_steps_cost_two_scripts_each_when_they_lead_to_a_join(coordinator, servi
 
 
 @pytest.mark.brokers("rabbitmq")
-def test_hop_of_a_chain_costs_two_scripts_and_one_command(coordinator, services, start_worker):
+def test_hop_of_a_chain_costs_two_scripts_and_one_command(coordinator, start_worker):
     """From one step to the next: begin, finish, publish, and one command to take it off the outbox."""
     start_worker(concurrency=1)
     coordinator.wait(coordinator.launch(chain(add.s(1, 1), double.s())), 20)
@@ -81,7 +81,7 @@ def test_hop_of_a_chain_costs_two_scripts_and_one_command(coordinator, services,
     assert long["get"] - short["get"] <= 1
 
 
-def test_messages_stay_small_however_large_the_job_is(coordinator, services):
+def test_messages_stay_small_however_large_the_job_is(coordinator):
     """A message carries one step: under 2 KB in a header of thousands and in a long chain."""
     queue = coordinator.app.amqp.queues[coordinator.settings.queue]
     coordinator.launch(chain(group(add.s(n, n) for n in range(2000)), total.s()))
@@ -98,7 +98,7 @@ def test_messages_stay_small_however_large_the_job_is(coordinator, services):
 
 
 @pytest.mark.brokers("rabbitmq")
-def test_finished_step_takes_under_250_bytes_when_all_keys_are_counted(coordinator, services, start_worker):
+def test_finished_step_takes_under_250_bytes_when_all_keys_are_counted(coordinator, start_worker):
     """Plan, journal and everything else that stays of a job with steps that return an integer."""
     start_worker()
     job = coordinator.launch(group(add.s(n, n) for n in range(2000)))

@@ -156,7 +156,7 @@ def test_jobs_can_be_seen_but_not_steered_when_flower_is_read_only(coordinator, 
     assert code == 403 and "read-only" in words
 
 
-def test_flower_goes_on_answering_when_redis_is_away(services, start_flower):
+def test_flower_goes_on_answering_when_redis_is_away(start_flower):
     """A read that waits for Redis holds up nobody else, and ends with what to do about it."""
     flower = start_flower(env={"REDIS_URL": "redis://127.0.0.1:1/1"})
 
@@ -169,7 +169,7 @@ def test_flower_goes_on_answering_when_redis_is_away(services, start_flower):
     assert code == 503 and "REDIS_URL" in words
 
 
-def test_tab_is_there_when_a_project_of_ones_own_is_named(services, start_flower, tmp_path):
+def test_tab_is_there_when_a_project_of_ones_own_is_named(start_flower, tmp_path):
     """``celery -A my_project flower``: a module that imports our app has the tab."""
     (tmp_path / "my_project.py").write_text("from coordinator.app import app\n")
 
@@ -178,7 +178,7 @@ def test_tab_is_there_when_a_project_of_ones_own_is_named(services, start_flower
     assert 'href="/jobs"' in flower.get("/")
 
 
-def test_worker_loads_no_web_server_when_the_app_is_imported(services):
+def test_worker_loads_no_web_server_when_the_app_is_imported():
     """The tab costs a worker nothing: Tornado is imported where Flower runs, and only there."""
     names = ("tornado.web", "flower", "coordinator.dashboard.pages")
     code = f"import sys; import coordinator.app; print([name for name in {names} if name in sys.modules])"

@@ -87,7 +87,7 @@ def test_doctor_finds_that_no_worker_lives(coordinator):
 
 
 @pytest.mark.brokers("rabbitmq")
-def test_doctor_finds_a_queue_that_nobody_reads(coordinator, services):
+def test_doctor_finds_a_queue_that_nobody_reads(coordinator):
     """Messages without a consumer, which only RabbitMQ can tell."""
     coordinator.launch(add.s(1, 1))
 
@@ -98,7 +98,7 @@ def test_doctor_finds_a_queue_that_nobody_reads(coordinator, services):
 
 
 @pytest.mark.brokers("rabbitmq")
-def test_doctor_finds_a_queue_of_another_type(coordinator, elsewhere, services):
+def test_doctor_finds_a_queue_of_another_type(coordinator, elsewhere):
     """A classic queue under settings that say quorum."""
     coordinator.launch(add.s(1, 1))
     other = elsewhere(queue_type="quorum")

@@ -100,7 +100,7 @@ def test_metrics_count_what_went_wrong_when_it_did(coordinator, start_worker, se
     assert sample("batuta_outbox_entries") == 0 and sample("batuta_leases") == 0
 
 
-def test_metrics_are_served_and_cost_one_round_trip_when_there_are_many_jobs(coordinator, sample):
+def test_metrics_are_served_and_cost_one_round_trip_when_there_are_many_jobs(coordinator):
     """The text is Prometheus' own; how many jobs there are does not matter."""
     client = create_app(coordinator, WebSettings(is_open=True, rate_per_minute=0)).test_client()
     for _ in range(30):

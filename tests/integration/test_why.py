@@ -85,7 +85,7 @@ def test_why_says_that_no_worker_knows_the_task(coordinator, start_worker):
     assert "tests.flows.add" in found.found and "COORDINATOR_JOBS" in found.advice and found.needs_you
 
 
-def test_why_says_how_many_messages_are_before_it(coordinator, start_worker, services, tmp_path):
+def test_why_says_how_many_messages_are_before_it(coordinator, start_worker, tmp_path):
     """A worker that is busy, and a queue that is long."""
     start_worker(concurrency=1)
     gate = tmp_path / "gate"
@@ -122,7 +122,7 @@ def test_why_says_how_a_job_stands_when_it_was_steered(coordinator, start_worker
 
 
 @pytest.mark.brokers("rabbitmq")
-def test_why_says_what_was_left_in_the_outbox_when_the_broker_went(coordinator, services, rabbitmq):
+def test_why_says_what_was_left_in_the_outbox_when_the_broker_went(coordinator, rabbitmq):
     """RabbitMQ is killed: what is recorded waits, and both are said soon."""
     job = coordinator.launch(add.s(1, 1))
     coordinator.state_manager.note_outbox(job, "^")

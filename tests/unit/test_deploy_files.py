@@ -57,6 +57,11 @@ def test_worker_host_runs_workers_as_the_main_file_does() -> None:
     assert {key: here[key] for key in same} == {key: there[key] for key in same}
 
 
+def test_units_are_there_when_they_are_looked_at() -> None:
+    """The test below has something to look at."""
+    assert UNITS
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_systemd_unit_is_valid_and_hardened(unit: Path, tmp_path: Path) -> None:
     """systemd itself finds nothing wrong, and little that the service could do to its host."""

@@ -173,6 +173,15 @@ def make_flag(*, valid: bool, reason: str = "") -> Flag:
     return Flag(check="orders.readable", valid=valid, reason=reason)
 
 
+def raising(error: BaseException) -> Callable[..., Any]:
+    """Return what a fake façade's method can be, when it is to end so."""
+
+    def call(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return call
+
+
 @pytest.fixture
 def facade(monkeypatch: pytest.MonkeyPatch) -> FakeCoordinator:
     """The fake façade that every command of the test gets."""

@@ -11,10 +11,10 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from coordinator import errors
 from coordinator.cli.kinds import strange_params
 from coordinator.states import Receipt, State
-from tests.unit.cli.conftest import JOB, make_job
+from tests.unit.cli.conftest import JOB, make_job, raising
 
 
-def test_submit_prints_only_the_id(facade, call):
+def test_submit_prints_only_the_id(call):
     """``id=$(submit …)`` works; what a person wants to know goes to stderr."""
     result = call("submit", "orders", "-p", "source=a.csv")
     assert result.stdout == f"{JOB}\n"
@@ -184,14 +184,10 @@ def test_submit_says_so_when_the_key_was_used_before(facade, call):
     assert "before; this is its job" in result.stderr
 
 
-def test_submit_exits_with_3_when_the_key_was_rejected_before(facade, call, monkeypatch):
+def test_submit_exits_with_3_when_the_key_was_rejected_before(facade, call):
     """The same request gets the same answer."""
-
-    def rejected(_):
-        raise errors.JobRejected("no such column")
-
     facade.receipt, facade.found = Receipt(JOB, "duplicate"), [make_job(State.REJECTED)]
-    monkeypatch.setattr(facade, "result", rejected)
+    facade.result = raising(errors.JobRejected("no such column"))
     assert call("submit", "orders", "-p", "source=a", "--key", "k").exit_code == 3
 
 
@@ -241,11 +237,7 @@ def test_run_prints_the_result_when_the_job_succeeded(facade, call):
 
 def test_run_detaches_when_interrupted(facade, call):
     """The job goes on and no result is printed."""
-
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    facade.status = interrupt  # type: ignore[method-assign]
+    facade.status = raising(KeyboardInterrupt())
     result = call("run", "orders", "-p", "source=a")
     assert (result.exit_code, result.stdout) == (130, "")
 
@@ -257,9 +249,5 @@ def test_run_detaches_when_interrupted(facade, call):
 def test_run_exits_as_the_job_ended(facade, call, error, code):
     """The exit code tells how the job ended."""
     facade.found = [make_job(State.FAILED)]
-
-    def result(_):
-        raise error
-
-    facade.result = result  # type: ignore[method-assign]
+    facade.result = raising(error)
     assert call("run", "orders", "-p", "source=a").exit_code == code
