@@ -161,7 +161,8 @@ class TaskDispatcher:
                 last = line.sent
                 for message in messages:
                     line.publish(*message)
-                line.confirm(last)
+                if unconfirmed:
+                    line.confirm(last)
                 return
             except self._errors() as error:
                 self.close()
