@@ -55,6 +55,7 @@ class Outbox:
 
         Returns the number of messages.
         """
+        self._state.look_at_epoch(job)
         try:
             plan = self._state.plan(job, prefix_of(trigger))
         except JobNotFound:  # the job is kept no longer

@@ -7,8 +7,6 @@ limit were stored apart and are fetched through ``blobs``.
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,15 +17,13 @@ from coordinator import blobs
 from coordinator.errors import JobNotFound
 from coordinator.plan import Plan, Shape, filled, leaves, prefix_of
 from coordinator.state.ending import Ending
-from coordinator.state.keys import SHARDS, Keys
+from coordinator.state.keys import SHARDS
+from coordinator.state.plans import Plans
 from coordinator.state.reaching import reaching
 from coordinator.state.streamed import Streamed
 from coordinator.states import Flag, State, Validation
 from coordinator.stream import Stream, plan_of
 
-#: Shorter than the shortest retention: a job's id can't come to name another plan within it.
-PLAN_CACHE_S = 50.0
-PLAN_CACHE_SIZE = 64
 READ_AT_ONCE = 1000
 #: The record of a step whose canvas, put in its place, has ended: its value is that canvas' value.
 EXPANDED = "@"
@@ -40,14 +36,8 @@ OVER = '[null, 0, 0, 0, ""]'
 RECORD_LENGTH = 5
 
 
-class Journal(Streamed):
+class Journal(Plans, Streamed):
     """What is recorded about jobs. Safe to share between threads."""
-
-    def __init__(self, client: Any, keys: Keys) -> None:
-        self.client = client
-        self.keys = keys
-        self._plans: OrderedDict[tuple[str, str], tuple[float, Plan]] = OrderedDict()
-        self._epochs: dict[str, str] = {}  # of the jobs that were retried from a step
 
     def now_ms(self) -> int:
         """Redis' clock: the only one that leases, timers and flags are measured by."""
@@ -88,42 +78,6 @@ class Journal(Streamed):
             ):
                 found.append(job.decode())
         return sorted(found)[:limit]
-
-    def plan(self, job: str, prefix: str = "") -> Plan:
-        """Return a job's plan, or with ``prefix`` "5/" the plan that took the place of step 5."""
-        cached = self._plans.get((job, prefix))
-        if cached and time.monotonic() - cached[0] < PLAN_CACHE_S:
-            return cached[1]
-        blob = (
-            self.client.hget(self._key(job, "g"), prefix[:-1])
-            if prefix
-            else self.client.get(self._key(job, "p"))
-        )
-        if blob is None:
-            raise JobNotFound(f"job {job} has no plan {prefix!r} any more", job=job)
-        return self.remember(job, prefix, plan_of(blob))
-
-    def remember(self, job: str, prefix: str, plan: Plan) -> Plan:
-        """Keep a plan at hand for a while."""
-        self._plans[job, prefix] = (time.monotonic(), plan)
-        while len(self._plans) > PLAN_CACHE_SIZE:
-            self._plans.popitem(last=False)
-        return plan
-
-    def notice_epoch(self, job: str, epoch: str) -> None:
-        """Forget the plans of a job whose steps have been made to run again since they were read."""
-        if self._epochs.get(job, "0") != epoch:
-            for known in [known for known in list(self._plans) if known[0] == job]:  # other threads add to it
-                self._plans.pop(known, None)
-            self._epochs[job] = epoch
-
-    def remember_blob(self, job: str, blob: bytes) -> None:
-        """Keep a job's own plan at hand, from the form in which Redis holds it."""
-        self.remember(job, "", plan_of(blob))
-
-    def knows_plan(self, job: str) -> bool:
-        cached = self._plans.get((job, ""))
-        return cached is not None and time.monotonic() - cached[0] < PLAN_CACHE_S
 
     def instance(self) -> dict[str, str]:
         """Return what is known of Redis' memory: ``id``, ``marked``, perhaps ``came_back_empty`` (ms)."""

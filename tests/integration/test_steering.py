@@ -17,6 +17,7 @@ from tests.flows import (
     add,
     boom,
     double,
+    grow,
     held,
     mark,
     pair,
@@ -168,6 +169,27 @@ def test_retry_from_a_step_refuses_what_still_runs_on_its_old_value(coordinator,
     gate.touch()
 
     assert coordinator.wait(job, timeout_s=20) == [2, 2]
+
+
+def test_step_is_sent_again_from_its_present_plan_when_it_was_expanded_anew(
+    coordinator, start_worker, tmp_path
+):
+    """Whoever sends what was lost may remember the canvas that stood there before the retry."""
+    start_worker()
+    gate, parts = tmp_path / "gate", coordinator.app.parts
+    job = coordinator.launch(
+        chain(stamp.s(str(tmp_path / "runs")), grow.s(), wait_for_file.si(str(gate), 0.2))
+    )
+    with pytest.raises(JobFailed):
+        coordinator.wait(job, timeout_s=20)
+    assert parts.state.plan(job, "1/").size == 2
+
+    gate.touch()
+    coordinator.retry(job, from_step="0")
+    assert coordinator.wait(job, timeout_s=20) == ""
+    parts.outbox.send_again(job, "=1/0")
+
+    assert parts.state.plan(job, "1/").size == 3
 
 
 def test_running_step_goes_on_when_its_job_is_retried_within_the_grace(

@@ -1,0 +1,72 @@
+"""The plans of jobs, kept at hand for a while.
+
+Owns which plan a process goes by. Invariant: a plan never changes while its job's epoch is the
+same; where steps are made to run again, and may put another canvas in their place, the epoch
+rises, and whoever acts on a plan has noticed it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Any
+
+from coordinator.errors import JobNotFound
+from coordinator.plan import Plan
+from coordinator.state.keys import Keys
+from coordinator.stream import plan_of
+
+#: Shorter than the shortest retention: a job's id can't come to name another plan within it.
+PLAN_CACHE_S = 50.0
+PLAN_CACHE_SIZE = 64
+
+
+class Plans:
+    """What is to run. Safe to share between threads."""
+
+    def __init__(self, client: Any, keys: Keys) -> None:
+        self.client = client
+        self.keys = keys
+        self._plans: OrderedDict[tuple[str, str], tuple[float, Plan]] = OrderedDict()
+        self._epochs: dict[str, str] = {}  # of the jobs that were retried from a step
+
+    def plan(self, job: str, prefix: str = "") -> Plan:
+        """Return a job's plan, or with ``prefix`` "5/" the plan that took the place of step 5."""
+        cached = self._plans.get((job, prefix))
+        if cached and time.monotonic() - cached[0] < PLAN_CACHE_S:
+            return cached[1]
+        blob = (
+            self.client.hget(self.keys.named(job, "g")[0], prefix[:-1])
+            if prefix
+            else self.client.get(self.keys.named(job, "p")[0])
+        )
+        if blob is None:
+            raise JobNotFound(f"job {job} has no plan {prefix!r} any more", job=job)
+        return self.remember(job, prefix, plan_of(blob))
+
+    def remember(self, job: str, prefix: str, plan: Plan) -> Plan:
+        """Keep a plan at hand for a while."""
+        self._plans[job, prefix] = (time.monotonic(), plan)
+        while len(self._plans) > PLAN_CACHE_SIZE:
+            self._plans.popitem(last=False)
+        return plan
+
+    def notice_epoch(self, job: str, epoch: str) -> None:
+        """Forget the plans of a job whose steps have been made to run again since they were read."""
+        if self._epochs.get(job, "0") != epoch:
+            for known in [known for known in list(self._plans) if known[0] == job]:  # other threads add to it
+                self._plans.pop(known, None)
+            self._epochs[job] = epoch
+
+    def look_at_epoch(self, job: str) -> None:
+        """Notice the epoch of a job in a process that begins none of its steps."""
+        epoch = self.client.hget(self.keys.named(job, "m")[0], "epoch")
+        self.notice_epoch(job, "0" if epoch is None else epoch.decode())
+
+    def remember_blob(self, job: str, blob: bytes) -> None:
+        """Keep a job's own plan at hand, from the form in which Redis holds it."""
+        self.remember(job, "", plan_of(blob))
+
+    def knows_plan(self, job: str) -> bool:
+        cached = self._plans.get((job, ""))
+        return cached is not None and time.monotonic() - cached[0] < PLAN_CACHE_S
