@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import secrets
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -22,9 +21,17 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from coordinator import blobs
 from coordinator.compiler import compile_canvas
-from coordinator.errors import BatutaError, InvalidParams, JobNotFound, StateUnreachable, Unreachable
+from coordinator.errors import (
+    BatutaError,
+    InvalidParams,
+    JobNotFound,
+    StateUnreachable,
+    Unreachable,
+    error_document,
+)
 from coordinator.limits import limits
 from coordinator.plan import PHASE_CHECK, Follow, PlannedStep, prefix_of
+from coordinator.state.plans import FIRST_EPOCH
 from coordinator.values import written
 
 if TYPE_CHECKING:
@@ -72,6 +79,7 @@ class Attempt:
             errbacks=tuple(header.get("errbacks", ())),
         )
         self._retries_before: int = header.get("retries", 0)
+        self._epoch: str = header.get("epoch", FIRST_EPOCH)
         self.number = 0
         self.started_ms = 0
         self._started = 0.0
@@ -130,6 +138,8 @@ class Attempt:
         """Put the value of what came before in front of the step's own arguments."""
         _, self.number, retries, self.started_ms, record, plan, epoch, share = answer
         self.state.notice_epoch(self.job, epoch)
+        if epoch != self._epoch:  # the plan may hold another step in its place, or it is not its turn
+            self._give_back("steps before it were made to run again since it was sent", f"={self.step.key}")
         request = self.task.request
         request.fence, request.retries, request.share = self.number, retries + self._retries_before, share
         if plan is not None:
@@ -138,7 +148,7 @@ class Attempt:
             try:
                 args = (self._value(record), *args)
             except JobNotFound:
-                self._give_back()
+                self._give_back("what came before is not recorded any more; it is run again first")
         request.args = args
         return args
 
@@ -148,10 +158,12 @@ class Attempt:
         plan = self.state.plan(self.job, prefix_of(self.take))
         return self.state.value(self.job, plan.joins.get(self.take, self.take))
 
-    def _give_back(self) -> NoReturn:
-        """Let go of a step whose input is gone, as after a Redis that lost its last second."""
+    def _give_back(self, why: str, trigger: str = "") -> NoReturn:
+        """Let go of a step that can't run now, and leave a trigger to be sent once it can."""
         self._release()
-        raise Ignore("what came before is not recorded any more; it is run again first")
+        if trigger:
+            self.state.note_outbox(self.job, trigger)
+        raise Ignore(why)
 
     def _release(self) -> None:
         owner = owner_of(self.task.request.hostname)
@@ -280,18 +292,6 @@ class Attempt:
         if verdict == "failed":
             self._send([f"={key}" for key in self.step.errbacks])
             self.task.parts.notifier.log(f"job {self.job} failed: {document['message']}", job=self.job)
-
-
-def error_document(task: str, task_id: str, error: BaseException, message: str = "") -> dict[str, Any]:
-    """Return an error as JSON: step, task, type, message, traceback."""
-    lines = traceback.format_exception(type(error), error, error.__traceback__)
-    return {
-        "step": task_id,
-        "task": task,
-        "type": type(error).__name__,
-        "message": message or str(error) or type(error).__name__,
-        "traceback": "".join(lines)[-8000:],
-    }
 
 
 def owner_of(hostname: str) -> str:

@@ -20,8 +20,8 @@ from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from kombu.utils.json import loads
 
-from coordinator.attempt import error_document, owner_of
-from coordinator.errors import JobNotFound
+from coordinator.attempt import owner_of
+from coordinator.errors import JobNotFound, error_document
 from coordinator.settings import redacted
 from coordinator.state import parse_step_id
 

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -26,6 +26,7 @@ from coordinator.plan import DELAYS, PlannedStep
 from coordinator.routing import Routing
 from coordinator.settings import redacted
 from coordinator.state.keys import step_id
+from coordinator.state.plans import FIRST_EPOCH
 from coordinator.stream import BATCH
 
 HEADER = "batuta"
@@ -54,6 +55,8 @@ class TaskDispatcher:
         job: str,
         steps: Sequence[PlannedStep],
         retries: Mapping[str, int] | None = None,
+        *,
+        epoch: str = FIRST_EPOCH,
         on_part: Callable[[], None] | None = None,
     ) -> None:
         """Publish one message for each step, and wait until the broker has confirmed them all.
@@ -62,13 +65,17 @@ class TaskDispatcher:
             job: the job that the steps belong to.
             steps: what to send; sending a step again is harmless.
             retries: how often a step has been retried, by key.
+            epoch: of the job, when the steps were found in its plan.
             on_part: called while many are on their way, after each part of them.
 
         Raises:
             BrokerUnreachable: after a few tries; some of the messages may have arrived.
             StepTooLarge: the broker refuses one for its size; some of the others may have arrived.
         """
-        self._send(self._made(job, steps, retries or {}, on_part))
+        parts = (steps[start : start + SEND_AT_ONCE] for start in range(0, len(steps), SEND_AT_ONCE))
+        again = retries or {}
+        made = ([self._step_message(job, s, again.get(s.key, 0), epoch) for s in part] for part in parts)
+        self._send(made, on_part)
 
     def connect(self) -> None:
         """Make sure that the broker can be reached now.
@@ -100,20 +107,7 @@ class TaskDispatcher:
         if line is not None:
             line.close()
 
-    def _made(
-        self,
-        job: str,
-        steps: Sequence[PlannedStep],
-        retries: Mapping[str, int],
-        on_part: Callable[[], None] | None,
-    ) -> Iterator[Sequence[Made]]:
-        for start in range(0, len(steps), SEND_AT_ONCE):
-            if start and on_part:
-                on_part()
-            part = steps[start : start + SEND_AT_ONCE]
-            yield [self._step_message(job, step, retries.get(step.key, 0)) for step in part]
-
-    def _step_message(self, job: str, step: PlannedStep, retries: int) -> Made:
+    def _step_message(self, job: str, step: PlannedStep, retries: int, epoch: str) -> Made:
         options = self.routing.options_of(step)
         header: dict[str, Any] = {
             "job": job,
@@ -124,6 +118,8 @@ class TaskDispatcher:
         }
         if step.errbacks:
             header["errbacks"] = step.errbacks
+        if epoch != FIRST_EPOCH:
+            header["epoch"] = epoch
         if base := options.pop(
             "retries", 0
         ):  # of the signature: it begins as if it had been retried so often
@@ -142,12 +138,14 @@ class TaskDispatcher:
             options.pop(name, None)
         return step.task, message, {**options, "headers": headers}
 
-    def _send(self, parts: Iterable[Sequence[Made]]) -> None:
+    def _send(self, parts: Iterable[Sequence[Made]], on_part: Callable[[], None] | None = None) -> None:
         """Publish messages part by part: while the broker takes one, the next is made."""
         unconfirmed: Sequence[Made] = ()
         for part in parts:
             self._publish(part, unconfirmed)
             unconfirmed = part
+            if on_part:
+                on_part()
         self._publish((), unconfirmed)
 
     def _publish(self, messages: Sequence[Made], unconfirmed: Sequence[Made] = ()) -> None:

@@ -2,11 +2,12 @@
 
 Each message says what was expected, what was found and what to do. All share
 one base class, carry their parts as attributes and survive pickling, so they
-cross process borders unchanged.
+cross process borders unchanged. ``error_document`` is how any error is kept.
 """
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 
@@ -99,3 +100,15 @@ class TooManyFailed(BatutaError):
 
 def _rebuild(cls: type[BatutaError], message: str, facts: dict[str, Any]) -> BatutaError:
     return cls(message, **facts)
+
+
+def error_document(task: str, task_id: str, error: BaseException, message: str = "") -> dict[str, Any]:
+    """Return an error as JSON: step, task, type, message, traceback."""
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    return {
+        "step": task_id,
+        "task": task,
+        "type": type(error).__name__,
+        "message": message or str(error) or type(error).__name__,
+        "traceback": "".join(lines)[-8000:],
+    }

@@ -92,7 +92,7 @@ class Outbox:
     ) -> None:
         """Publish steps; one whose message can't be made or taken fails, and holds up no other."""
         try:
-            self._dispatcher.send(job, steps, retries, on_part)
+            self._dispatcher.send(job, steps, retries, epoch=self._state.epoch(job), on_part=on_part)
         except (StepTooLarge, *UNSENDABLE) as refused:
             self._dispatcher.close()  # with the messages that were gathered before this one
             if len(steps) == 1:

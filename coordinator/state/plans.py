@@ -19,6 +19,8 @@ from coordinator.stream import plan_of
 #: Shorter than the shortest retention: a job's id can't come to name another plan within it.
 PLAN_CACHE_S = 50.0
 PLAN_CACHE_SIZE = 64
+#: Of a job no step of which was made to run again.
+FIRST_EPOCH = "0"
 
 
 class Plans:
@@ -51,9 +53,13 @@ class Plans:
             self._plans.popitem(last=False)
         return plan
 
+    def epoch(self, job: str) -> str:
+        """Return a job's epoch as far as this process has noticed it."""
+        return self._epochs.get(job, FIRST_EPOCH)
+
     def notice_epoch(self, job: str, epoch: str) -> None:
         """Forget the plans of a job whose steps have been made to run again since they were read."""
-        if self._epochs.get(job, "0") != epoch:
+        if self.epoch(job) != epoch:
             for known in [known for known in list(self._plans) if known[0] == job]:  # other threads add to it
                 self._plans.pop(known, None)
             self._epochs[job] = epoch
@@ -61,7 +67,7 @@ class Plans:
     def look_at_epoch(self, job: str) -> None:
         """Notice the epoch of a job in a process that begins none of its steps."""
         epoch = self.client.hget(self.keys.named(job, "m")[0], "epoch")
-        self.notice_epoch(job, "0" if epoch is None else epoch.decode())
+        self.notice_epoch(job, FIRST_EPOCH if epoch is None else epoch.decode())
 
     def remember_blob(self, job: str, blob: bytes) -> None:
         """Keep a job's own plan at hand, from the form in which Redis holds it."""

@@ -17,6 +17,7 @@ from tests.flows import (
     add,
     boom,
     double,
+    double_elsewhere,
     grow,
     held,
     mark,
@@ -190,6 +191,23 @@ def test_step_is_sent_again_from_its_present_plan_when_it_was_expanded_anew(
     parts.outbox.send_again(job, "=1/0")
 
     assert parts.state.plan(job, "1/").size == 3
+
+
+def test_step_does_not_run_from_a_message_of_before_when_its_job_was_retried_from_a_step(
+    coordinator, start_worker, services, tmp_path
+):
+    """A message still in a queue says what the step was before: another canvas stands there now."""
+    runs, queue = tmp_path / "runs", f"{services.env['COORDINATOR_QUEUE']}-other"
+    start_worker()
+    job = coordinator.launch(chain(stamp.s(str(runs)), double_elsewhere.s(queue)))
+    wait_until(lambda: coordinator.app.parts.state.fragments(job), what="the step to wait in the other queue")
+    coordinator.cancel(job)
+    coordinator.retry(job, from_step="0")
+    wait_until(lambda: coordinator.app.parts.state.fragments(job), what="the new step to wait there too")
+
+    start_worker(queues=[queue])
+
+    assert coordinator.wait(job, timeout_s=30) == 4
 
 
 def test_running_step_goes_on_when_its_job_is_retried_within_the_grace(
