@@ -10,7 +10,7 @@ import pytest
 from celery import chain, group
 
 from coordinator.errors import JobNotFound
-from coordinator.states import StepState
+from tests.facade import queue_of, running
 from tests.faults.figures import BACKLOG, LOSS, tell
 from tests.flows import add, double, mark, slowly, total, wait_for_file
 from tests.waiting import wait_until
@@ -55,15 +55,14 @@ def busy(as_shipped, coordinator, start_worker, tmp_path) -> Busy:
     start_worker(concurrency=2)
     canvas = chain(wait_for_file.s(str(gate)), mark.s(str(lines)))
     jobs = [coordinator.launch(canvas) for _ in range(2)]
-    wait_until(lambda: all(is_running(coordinator, job) for job in jobs), what="both children busy")
+    wait_until(lambda: all(running(coordinator, job) for job in jobs), what="both children busy")
     return Busy(gate, lines, jobs)
 
 
 def test_job_completes_within_the_promise_when_its_queue_is_purged(busy, coordinator, services):
     """A purge eats ten messages of a header; with the shipped settings they come back in time."""
     job = coordinator.launch(chain(group(add.s(n, n) for n in range(10)), total.s()))
-    with coordinator.app.connection_for_write() as connection:
-        queue = coordinator.app.amqp.queues[coordinator.settings.queue](connection.default_channel)
+    with queue_of(coordinator) as queue:
         assert queue.purge() == 10
     lost_ms = coordinator.state_manager.now_ms()
     busy.gate.write_text("x")
@@ -76,8 +75,7 @@ def test_job_completes_within_the_promise_when_its_queue_is_purged(busy, coordin
 def test_job_completes_within_the_promise_when_an_alien_consumer_eats_a_message(busy, coordinator, services):
     """Somebody else took the message and acknowledged it."""
     job = coordinator.launch(chain(add.s(1, 2), double.s()))
-    with coordinator.app.connection_for_write() as connection:
-        queue = coordinator.app.amqp.queues[coordinator.settings.queue](connection.default_channel)
+    with queue_of(coordinator) as queue:
         message = wait_until(queue.get, what="the message")
         message.ack()
     lost_ms = coordinator.state_manager.now_ms()
@@ -109,10 +107,6 @@ def test_job_completes_within_the_promise_when_rabbitmq_comes_back_empty(
     check_in_time(coordinator, services, queued, back_ms, 20, "a RabbitMQ that came back empty")
 
 
-def is_running(coordinator, job: str) -> bool:
-    return any(step.state == StepState.RUNNING for step in coordinator.steps(job))
-
-
 def test_job_completes_when_redis_lost_its_last_second(coordinator, start_worker, redis_server, tmp_path):
     """Redis comes back as it was a moment ago; whatever had been recorded since is done again."""
     start_worker()
@@ -125,12 +119,12 @@ def test_job_completes_when_redis_lost_its_last_second(coordinator, start_worker
         mark.si(2, str(runs)),
     )
     job = coordinator.launch(canvas)
-    wait_until(lambda: is_running(coordinator, job), what="running")
+    wait_until(lambda: running(coordinator, job), what="running")
     kept = tmp_path / "kept"
     shutil.copytree(redis_server.data, kept)
     first.write_text("x")
     wait_until(
-        lambda: coordinator.status(job).steps_done == 2 and is_running(coordinator, job),
+        lambda: coordinator.status(job).steps_done == 2 and running(coordinator, job),
         what="two steps recorded, and the third begun",
     )
 

@@ -15,7 +15,8 @@ from coordinator.errors import (
     StateUnreachable,
 )
 from coordinator.line import Line
-from coordinator.states import State, StepState
+from coordinator.states import State
+from tests.facade import running
 from tests.flows import add, double, mark, wait_for_file
 from tests.waiting import wait_until
 
@@ -27,7 +28,7 @@ def test_job_completes_when_redis_was_out_of_memory_in_between(
     start_worker()
     gate, runs = tmp_path / "gate", tmp_path / "runs"
     job = coordinator.launch(chain(wait_for_file.s(str(gate)), mark.si(1, str(runs))))
-    wait_until(lambda: [s for s in coordinator.steps(job) if s.state == StepState.RUNNING], what="running")
+    wait_until(lambda: running(coordinator, job), what="the step to run")
     client = coordinator.state_manager.client
     client.config_set("maxmemory", "1mb")
     try:
@@ -59,7 +60,7 @@ def test_nothing_is_lost_when_an_alarm_of_rabbitmq_blocks_publishers(
     gate = tmp_path / "gate"
     canvas = chain(wait_for_file.s(str(gate), 120), double.si(4), mark.s(str(tmp_path / "runs")))
     job = coordinator.launch(canvas)
-    wait_until(lambda: [s for s in coordinator.steps(job) if s.state == StepState.RUNNING], what="running")
+    wait_until(lambda: running(coordinator, job), what="the step to run")
     raised, cleared = ALARMS[alarm]
     rabbitmq.ctl(*raised)
     try:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.servers.process import ROOT, _end_with_parent
+from tests.servers.process import ROOT, end_with_parent
 
 START_TIMEOUT_S = 60
 #: Imported by a worker as it starts: imported here, once.
@@ -161,7 +161,7 @@ def _become(run: Callable[[], None], log: Path | None) -> NoReturn:
         from coordinator import attempt
 
         os.setsid()
-        _end_with_parent()
+        end_with_parent()
         attempt.INSTANCE = os.urandom(4).hex()  # one life of a worker, as an import would make it
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         if log is not None:

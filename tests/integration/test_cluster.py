@@ -13,9 +13,9 @@ from coordinator.app import make_app
 from coordinator.dashboard.view import job_view, jobs_page
 from coordinator.errors import JobCancelled, JobFailed, JobRejected, StateUnreachable
 from coordinator.metrics import make_registry
-from coordinator.states import State, StepState
+from coordinator.states import State
 from tests.conftest import Services, make_services
-from tests.facade import opened
+from tests.facade import opened, running
 from tests.flows import (
     add,
     count_to,
@@ -118,7 +118,7 @@ def test_job_waits_and_goes_on_when_its_slot_moves(coordinator, worker, redis_cl
     gate = tmp_path / "gate"
     here, there, _ = spread_keys(coordinator, redis_cluster)
     moving = coordinator.launch(chain(wait_for_file.s(str(gate)), add.si(1, 1), double.s()), key=here)
-    wait_until(lambda: coordinator.steps(moving)[0].state == StepState.RUNNING, what="its first step")
+    wait_until(lambda: running(coordinator, moving), what="the step to run")
 
     end_move = redis_cluster.begin_move(coordinator.state_manager.keys.named(moving, "m")[0])
     gate.touch()

@@ -11,6 +11,7 @@ from coordinator import each
 from coordinator.errors import InvalidRequest, JobFailed
 from coordinator.states import State, StepState
 from coordinator.stream import MOST_VALUES
+from tests.facade import queue_of, running
 from tests.flows import (
     add,
     after_file,
@@ -233,10 +234,7 @@ def test_paused_stream_goes_on_when_resumed_and_obeys_its_limits_when_tuned(
     assert stream_of(coordinator, job, "0")["flying"] == "5"
     coordinator.pause(job)
     gate.touch()
-    wait_until(
-        lambda: not [s for s in coordinator.steps(job) if s.state == StepState.RUNNING],
-        what="running batches to finish",
-    )
+    wait_until(lambda: not running(coordinator, job), what="running batches to finish")
     done = int(stream_of(coordinator, job, "0")["done"])
     assert done <= 3 + 1 + 2 * 2
     assert coordinator.status(job).state == State.PAUSED
@@ -275,8 +273,8 @@ def test_batches_are_sent_again_when_the_queue_was_purged(coordinator, start_wor
     job = coordinator.launch(each(after_file.s(str(gate)), batch=1, window=4, over=range(9)))
     wait_until(lambda: stream_of(coordinator, job, "0").get("done") == "3", what="the first items")
     worker.kill()
-    with coordinator.app.connection_for_write() as connection:
-        coordinator.app.amqp.queues[coordinator.settings.queue](connection.default_channel).purge()
+    with queue_of(coordinator) as queue:
+        queue.purge()
     gate.touch()
 
     start_worker()

@@ -8,7 +8,7 @@ import pytest
 from celery import chain, chord
 
 from coordinator.errors import JobFailed
-from coordinator.states import StepState
+from tests.facade import running
 from tests.flows import add, double, softly_too_long, stubborn, too_long, total, wait_for_file
 from tests.servers import Fleet
 from tests.waiting import wait_until
@@ -31,7 +31,7 @@ def test_fleet_runs_jobs_and_replaces_a_worker_that_is_killed(coordinator, fleet
     job = coordinator.launch(
         chain(wait_for_file.s(str(gate)), chord([add.si(1, 2), add.si(3, 4)], total.s()))
     )
-    wait_until(lambda: coordinator.steps(job)[0].state == StepState.RUNNING, what="the step to run")
+    wait_until(lambda: running(coordinator, job), what="the step to run")
     for worker in fleet.workers():
         worker.kill()
     gate.write_text("x")
@@ -69,7 +69,7 @@ def test_fleet_ends_warm_when_told_to(coordinator, fleet, tmp_path):
     """SIGTERM: the running step is finished, then all workers end, and the fleet with 0."""
     gate = tmp_path / "gate"
     job = coordinator.launch(wait_for_file.s(str(gate)))
-    wait_until(lambda: coordinator.steps(job)[0].state == StepState.RUNNING, what="the step to run")
+    wait_until(lambda: running(coordinator, job), what="the step to run")
     alive = fleet.workers()
 
     fleet.process.signal(signal.SIGTERM)

@@ -8,7 +8,8 @@ from celery import chain, chord, group
 from celery.result import AsyncResult
 
 from coordinator.errors import InvalidRequest, JobCancelled, JobFailed, JobRejected
-from coordinator.states import State, StepState
+from coordinator.states import State
+from tests.facade import queue_of, running
 from tests.flows import add, count_to, die, double, fail, flaky, grow, mark, total, wait_for_file
 from tests.waiting import wait_until
 
@@ -198,9 +199,7 @@ def test_job_completes_when_a_whole_worker_is_killed(coordinator, start_worker, 
     worker = start_worker(concurrency=1)
     gate = tmp_path / "gate"
     job = coordinator.launch(chain(wait_for_file.s(str(gate)), mark.s(str(tmp_path / "runs"))))
-    wait_until(
-        lambda: [s for s in coordinator.steps(job) if s.state == StepState.RUNNING], what="a running step"
-    )
+    wait_until(lambda: running(coordinator, job), what="the step to run")
 
     worker.kill()
     gate.write_text("x")
@@ -237,9 +236,7 @@ def test_paused_job_goes_on_when_resumed(coordinator, start_worker, tmp_path):
     start_worker()
     gate = tmp_path / "gate"
     job = coordinator.launch(chain(wait_for_file.s(str(gate)), mark.s(str(tmp_path / "runs"))))
-    wait_until(
-        lambda: [s for s in coordinator.steps(job) if s.state == StepState.RUNNING], what="a running step"
-    )
+    wait_until(lambda: running(coordinator, job), what="the step to run")
     coordinator.pause(job)
     gate.write_text("x")
     wait_until(lambda: coordinator.status(job).steps_done == 1, what="the running step to finish")
@@ -273,8 +270,7 @@ def test_tasks_outside_of_jobs_behave_as_celery_does_when_called(coordinator, st
 def test_lost_message_is_sent_again_when_the_queue_was_purged(coordinator, start_worker):
     """A purge eats the message; the job completes all the same."""
     job = coordinator.launch(chain(add.s(1, 2), double.s()))
-    with coordinator.app.connection_for_write() as connection:
-        queue = coordinator.app.amqp.queues[coordinator.settings.queue](connection.default_channel)
+    with queue_of(coordinator) as queue:
         assert queue.purge() == 1
 
     start_worker()

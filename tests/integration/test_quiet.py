@@ -9,6 +9,7 @@ from coordinator import quiet
 from coordinator.quiet import QuietJobs
 from coordinator.watermark import Watermark
 from tests.conftest import Services
+from tests.facade import queue_of
 from tests.flows import add
 from tests.waiting import wait_until
 
@@ -92,8 +93,7 @@ def test_lost_message_is_sent_again_when_another_queue_of_the_job_is_never_read(
     """A step is judged by the probe of its own queue."""
     unread = f"{services.env['COORDINATOR_QUEUE']}-unread"
     job = coordinator.launch(group(add.s(1, 1), add.s(2, 2).set(queue=unread)))
-    with coordinator.app.connection_for_write() as connection:
-        queue = coordinator.app.amqp.queues[coordinator.settings.queue](connection.default_channel)
+    with queue_of(coordinator) as queue:
         assert queue.purge() == 1
     start_worker()
 

@@ -8,6 +8,7 @@ from celery.signals import before_task_publish
 
 from coordinator.template import Template
 from tests.conftest import Services
+from tests.facade import queue_of
 from tests.flows import add, double, total
 
 CANVASES = {
@@ -34,8 +35,7 @@ def messages(coordinator, canvas) -> dict[str, tuple[object, ...]]:
     """Submit a canvas, and return what lies in the queue, by the step's id without the job's."""
     job = coordinator.launch(canvas)
     found = {}
-    with coordinator.app.connection_for_write() as connection:
-        queue = coordinator.app.amqp.queues[coordinator.settings.queue](connection.default_channel)
+    with queue_of(coordinator) as queue:
         while message := queue.get(no_ack=True):
             headers = repr(message.headers).replace(job, "JOB")
             properties = {**message.properties, "application_headers": None, "correlation_id": None}

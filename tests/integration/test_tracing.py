@@ -14,6 +14,7 @@ import pytest
 from coordinator import Coordinator
 from coordinator.errors import JobFailed
 from tests.conftest import Services
+from tests.facade import queue_of
 from tests.servers import Worker
 from tests.servers.collector import Collector, Span
 from tests.waiting import wait_until
@@ -151,8 +152,7 @@ def test_job_is_one_trace_when_its_message_was_purged_and_its_child_killed(
     """A step whose message was lost, and one whose process was, go on in the job's trace."""
     coordinator = traced.coordinator
     job = traced.launch(f"chain(flows.die.si({str(tmp_path / 'runs')!r}, 1), flows.double.s())")
-    with coordinator.app.connection_for_write() as connection:
-        queue = coordinator.app.amqp.queues[coordinator.settings.queue](connection.default_channel)
+    with queue_of(coordinator) as queue:
         assert queue.purge() == 1
     traced.start()
 

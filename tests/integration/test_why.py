@@ -8,17 +8,13 @@ import pytest
 from celery import chain, group
 
 from coordinator.errors import JobFailed, JobNotFound
-from coordinator.states import StepState
+from tests.facade import running
 from tests.flows import add, double, fail, flaky, total, wait_for_file
 from tests.waiting import wait_until
 
 
 def why(coordinator, job: str):
     return {reason.code: reason for reason in coordinator.why(job)}
-
-
-def running(coordinator, job: str):
-    return [step for step in coordinator.steps(job) if step.state == StepState.RUNNING]
 
 
 def test_why_says_that_no_worker_reads_the_queue(coordinator):

@@ -56,7 +56,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=self.env,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
 
     def signal(self, number: int) -> None:
@@ -138,14 +138,14 @@ def wait_ready(process: Process, is_ready: Callable[[], object], *, what: str, t
         raise ServerFailed(f"{error}; the end of {process.log}:\n{process.tail()}") from error
 
 
+def end_with_parent() -> None:
+    # A test session that is killed outright runs no clean-up: the kernel asks its children to end.
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _kill_group(group: int) -> None:
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass  # it is gone (macOS says PermissionError for a group of zombies)
-
-
-def _end_with_parent() -> None:
-    # A test session that is killed outright runs no clean-up: the kernel asks its children to end.
-    if _LIBC is not None:
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
