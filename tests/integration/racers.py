@@ -11,8 +11,11 @@ from celery import chain, chord, group
 
 from coordinator import each, race
 from coordinator.app import app
-from tests.flows import add, count_to, double, fail, total, wait_for_file
+from tests.flows import add, count_to, double, fail, note, total, wait_for_file
 from tests.waiting import wait_until
+
+#: Of the environment of a worker that knows these tasks.
+JOBS = {"COORDINATOR_JOBS": "tests.flows,tests.integration.racers"}
 
 
 @app.task(bind=True)
@@ -30,7 +33,7 @@ def run_on(self: Any, path: str, is_polite: bool, longest_s: float = 30) -> str:
 
 
 @app.task
-def win_when(path: str, value: Any, since: float = 0) -> Any:
+def win_when(path: str, value: Any) -> Any:
     """Return the value once a file is there."""
     wait_until(Path(path).exists, what=path)
     return value
@@ -70,11 +73,6 @@ def replaced_by_group(self: Any, value: int) -> Any:
 @app.task(bind=True)
 def replaced_by_failure(self: Any, _value: int) -> Any:
     return self.replace(chain(add.s(1, 1), fail.si("replaced")))
-
-
-def note(path: str, text: str) -> None:
-    with Path(path).open("a") as file:
-        file.write(f"{text}\n")
 
 
 @app.task(bind=True)

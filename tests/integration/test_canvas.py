@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from celery import chain, chord, group
 
 from coordinator.errors import JobFailed
 from coordinator.states import StepState
-from tests.flows import add, double, fail, mark, total, wait_for_file
+from tests.flows import add, double, fail, lines, mark, total, wait_for_file
 from tests.integration.racers import (
+    JOBS,
     note_error,
     note_failure,
     replaced,
@@ -18,12 +18,6 @@ from tests.integration.racers import (
     replaced_by_group,
 )
 from tests.waiting import wait_until
-
-JOBS = {"COORDINATOR_JOBS": "tests.flows,tests.integration.racers"}
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
 
 
 # -- link and link_error ------------------------------------------------------

@@ -14,10 +14,8 @@ from coordinator.graph import fold
 from coordinator.state.standing import standing
 from coordinator.states import StepState
 from tests.flows import add, after_file, double, fail, numbers_by_page, odd_only, slowly, total, wait_for_file
-from tests.integration.racers import grown_lane, note_failure, win_when
+from tests.integration.racers import JOBS, grown_lane, note_failure, win_when
 from tests.waiting import wait_until
-
-JOBS = {"COORDINATOR_JOBS": "tests.flows,tests.integration.racers"}
 
 
 def counts(coordinator, job: str) -> tuple[int, int, int]:

@@ -8,16 +8,9 @@ from celery import group
 from coordinator import quiet
 from coordinator.quiet import QuietJobs
 from coordinator.watermark import Watermark
-from tests.conftest import Services
 from tests.facade import queue_of
 from tests.flows import add
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-def services(services: Services) -> Services:
-    services.env["COORDINATOR_JOBS"] = "tests.flows"
-    return services
 
 
 @pytest.fixture

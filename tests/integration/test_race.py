@@ -11,15 +11,11 @@ from celery.result import AsyncResult
 from coordinator import race
 from coordinator.errors import JobFailed, UnsupportedCanvas
 from coordinator.states import StepState
-from tests.flows import add, double, fail, flaky, grow, mark, total, wait_for_file
-from tests.integration.racers import run_on, win_when
+from tests.flows import add, double, fail, flaky, grow, lines, mark, total, wait_for_file
+from tests.integration.racers import JOBS, run_on, win_when
 from tests.waiting import wait_until
 
-JOBS = {"COORDINATOR_JOBS": "tests.flows,tests.integration.racers", "COORDINATOR_GRACE_S": "30"}
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+ENV = {**JOBS, "COORDINATOR_GRACE_S": "30"}
 
 
 def is_running(pid: int) -> bool:
@@ -32,7 +28,7 @@ def states_of(coordinator, job: str) -> dict[str, str]:
 
 def test_first_success_is_the_value_when_canvases_race(coordinator, start_worker, tmp_path):
     """The race's value is the winner's; what follows gets it; queued losers never run, and are lost."""
-    start_worker(concurrency=1, env=JOBS)
+    start_worker(concurrency=1, env=ENV)
     runs = tmp_path / "runs"
     job = coordinator.launch(
         chain(
@@ -57,7 +53,7 @@ def test_running_loser_is_stopped_within_2_s_when_another_wins(
 ):
     """A loser that looks sees that it is cancelled; one that does not is ended."""
     services.env["COORDINATOR_TICK_S"] = "1"  # as it is by default
-    start_worker(concurrency=2, env=JOBS)
+    start_worker(concurrency=2, env=ENV)
     loser, gate = tmp_path / "loser", tmp_path / "gate"
     job = coordinator.launch(race(win_when.s(str(gate), "won"), run_on.s(str(loser), is_polite)))
     wait_until(lambda: lines(loser), what="the loser to run")
@@ -79,7 +75,7 @@ def test_running_loser_is_stopped_within_2_s_when_another_wins(
 
 def test_race_goes_on_when_some_of_its_canvases_fail(coordinator, start_worker, tmp_path):
     """A failure within a race fails its lane alone: the job goes on, without an alert."""
-    start_worker(env=JOBS)
+    start_worker(env=ENV)
     gate = tmp_path / "gate"
     job = coordinator.launch(
         chain(
@@ -102,7 +98,7 @@ def test_race_goes_on_when_some_of_its_canvases_fail(coordinator, start_worker, 
 
 def test_job_fails_once_when_all_canvases_of_a_race_fail(coordinator, start_worker):
     """All failing fails the job, with the last error; a retry races again."""
-    start_worker(env=JOBS)
+    start_worker(env=ENV)
     job = coordinator.launch(chain(race(fail.si("one"), race(fail.si("two"), fail.si("three"))), add.s(1)))
 
     with pytest.raises(JobFailed, match=r"one|two|three"):
@@ -118,7 +114,7 @@ def test_job_fails_once_when_all_canvases_of_a_race_fail(coordinator, start_work
 
 def test_race_is_run_again_when_a_failed_job_is_retried(coordinator, start_worker, tmp_path):
     """What is recorded in a lane that failed is kept."""
-    start_worker(env=JOBS)
+    start_worker(env=ENV)
     runs, gate = tmp_path / "runs", tmp_path / "gate"
     lane = chain(mark.s("a", str(runs)), wait_for_file.si(str(gate), 0.1), mark.s(str(runs)))
     job = coordinator.launch(race(lane, fail.si("always")))
@@ -149,7 +145,7 @@ def test_race_is_run_again_when_a_failed_job_is_retried(coordinator, start_worke
 )  # fmt: skip
 def test_race_stands_anywhere_in_a_canvas_when_launched(build, value, coordinator, start_worker):
     """In a header, as a body, in a group, in a race, after a race, of whole canvases."""
-    start_worker(env=JOBS)
+    start_worker(env=ENV)
 
     job = coordinator.launch(build())
 
@@ -160,7 +156,7 @@ def test_race_stands_anywhere_in_a_canvas_when_launched(build, value, coordinato
 
 def test_loser_that_grew_or_waits_does_not_run_on_when_another_wins(coordinator, start_worker, tmp_path):
     """What stands in a loser's place and what waits for a timer are lost too."""
-    start_worker(env=JOBS)
+    start_worker(env=ENV)
     gate, runs = tmp_path / "gate", tmp_path / "runs"
     late = mark.s("late", str(runs)).set(countdown=1.0)
     job = coordinator.launch(

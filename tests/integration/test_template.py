@@ -7,7 +7,6 @@ from celery import chain, group
 from celery.signals import before_task_publish
 
 from coordinator.template import Template
-from tests.conftest import Services
 from tests.facade import queue_of
 from tests.flows import add, double, total
 
@@ -23,12 +22,6 @@ CANVASES = {
     "expires": lambda: group(add.s(n, n).set(expires=3600) for n in range(5)),
     "shadow": lambda: group(add.s(n, n).set(shadow=f"name-{n}") for n in range(5)),
 }
-
-
-@pytest.fixture
-def services(services: Services) -> Services:
-    services.env["COORDINATOR_JOBS"] = "tests.flows"
-    return services
 
 
 def messages(coordinator, canvas) -> dict[str, tuple[object, ...]]:

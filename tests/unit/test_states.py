@@ -52,15 +52,6 @@ def test_step_id_is_read_back_when_it_is_one():
         assert parse_step_id(other) is None
 
 
-def test_keys_of_a_job_share_a_slot_with_their_indexes():
-    """One hash tag holds all that one script touches."""
-    keys = Keys("p").named("orders-1", "m r leases outbox")
-
-    tags = {re.search(r"\{(\d+)\}", key).group(1) for key in keys}
-    assert len(tags) == 1
-    assert keys[0].endswith(":orders-1:m") and keys[2].endswith(":leases")
-
-
 @pytest.mark.parametrize(
     ("key", "job"),
     [
