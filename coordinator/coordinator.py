@@ -60,11 +60,13 @@ class Coordinator(Submission):
         Args:
             settings: where the parts are; those that the app was made with if None.
             celery_app: the Celery application that publishes; by default the one that ``install`` was called
-                with in this process, or else ``coordinator.app:app``.
+                with in this process or in a module of COORDINATOR_JOBS, or else ``coordinator.app:app``.
 
         Raises:
             SettingsError: the environment can't be used, or a module of COORDINATOR_JOBS can't be imported.
         """
+        if celery_app is None and parts_module.installed is None:
+            registry.load((settings or Settings.from_env()).jobs)  # one of them may call ``install``
         app = celery_app or parts_module.installed or _own_app()
         parts = app.parts if settings in (None, app.parts.settings) else Parts(app, settings)
         registry.load(parts.settings.jobs)

@@ -75,8 +75,10 @@ def show_table(session: Session, rows: Sequence[Any], columns: Sequence[Column])
     if on_terminal:
         columns = _fitting(rows, columns, console.width)
     table = Table(box=None, pad_edge=False, header_style="bold" if on_terminal else "")
-    for column in columns:
-        table.add_column(column.title, overflow="fold", no_wrap=not (column.folds and on_terminal))
+    for number, column in enumerate(columns):
+        # An id goes on in the next line where it must: cut off, it is of no use.
+        folds = on_terminal and (column.folds or (number == 0 and _is_tight(rows, columns, console.width)))
+        table.add_column(column.title, overflow="fold", no_wrap=not folds)
     for row in rows:
         cells = [column.value(row) for column in columns]
         table.add_row(*(Text(cell, style=STYLES.get(cell, "") if on_terminal else "") for cell in cells))
@@ -158,6 +160,11 @@ def _fitting(rows: Sequence[Any], columns: Sequence[Column], width: int) -> list
             break
         kept.remove(column)
     return kept
+
+
+def _is_tight(rows: Sequence[Any], columns: Sequence[Column], width: int) -> bool:
+    widths = [max(len(c.title), *(len(c.value(row)) for row in rows)) for c in columns if not c.folds]
+    return sum(widths) + 2 * len(columns) > width
 
 
 def _scale(seconds: float) -> tuple[int, str]:

@@ -15,6 +15,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from coordinator.errors import SettingsError
 from coordinator.settings import is_cluster
 from coordinator.state.cluster import ClusterClient, patience
 from coordinator.state.keys import beside
@@ -76,6 +77,11 @@ def connect(url: str) -> Client | ClusterClient:
     }
     if is_cluster(url):
         return ClusterClient(url, patience(), **options)
+    if not url:
+        raise SettingsError(
+            "REDIS_URL: expected the URL of the Redis that keeps the jobs, found none; set it and BROKER_URL "
+            "(the command line starts a private server where both are unset, a program of your own does not)"
+        )
     client: Client = Client.from_url(
         url,
         **options,

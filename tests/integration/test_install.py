@@ -14,6 +14,7 @@ from coordinator import install
 from coordinator.errors import SettingsError
 from coordinator.installation import adopted
 from coordinator.settings import Settings
+from coordinator.state.connection import connect
 from coordinator.step import Step
 from tests.servers.process import ROOT
 
@@ -163,3 +164,43 @@ def test_install_says_what_is_missing_when_it_cannot_work(monkeypatch):
         install(make_project())
     with pytest.raises(SettingsError, match="accept_content"):
         install(make_project(accept_content=["pickle"]), SETTINGS)
+
+
+def test_commands_use_the_projects_application_when_its_module_is_named(services, start_worker, tmp_path):
+    """The project's queue stays its own: RabbitMQ refuses one that is declared in the commands' way."""
+    queue = services.env["COORDINATOR_QUEUE"]
+    (tmp_path / "commanded.py").write_text(
+        f"""
+from celery import Celery
+from pydantic import BaseModel
+from coordinator import install, job
+app = Celery("commanded", broker={services.broker_url!r}, backend={services.redis_url!r})
+app.conf.task_default_queue = {queue!r}
+class Addends(BaseModel):
+    n: int = 1
+@app.task
+def add(x, y): return x + y
+@job("adding", params=Addends)
+def adding(p): return add.s(p.n, 2)
+install(app)
+"""
+    )
+    env = {**services.env, "COORDINATOR_JOBS": "commanded", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    start_worker(app="commanded", env=env)
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "coordinator.cli", *words],
+            env={**os.environ, **env}, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    ran = command("run", "adding", "-p", "n=3")
+    assert (ran.returncode, ran.stdout.strip()) == (0, "5"), ran.stderr
+    doctor = json.loads(command("doctor", "-o", "json").stdout)
+    assert {found["level"] for found in doctor if found["name"] == f"queue {queue}"} == {"ok"}
+
+
+def test_program_is_told_what_to_set_when_it_has_no_redis():
+    """A program of one's own starts no private server, unlike the command line."""
+    with pytest.raises(SettingsError, match="REDIS_URL: expected the URL"):
+        connect("")

@@ -244,3 +244,14 @@ def test_list_says_which_versions_still_run_when_kinds_have_moved_on(facade, cal
     assert "3 of orders go on as version 0; new ones are 1" in result.stderr
     assert "1 of refunds go on as version 7; the kind is not registered here" in result.stderr
     assert json.loads(call("list", "-o", "json").stdout)[0]["version"] == "0"
+
+
+def test_id_goes_on_in_the_next_line_when_the_terminal_is_narrow(facade, call, monkeypatch):
+    """It stays whole, and so does the state."""
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("coordinator.cli.output.PIPE_WIDTH", 40)
+    name = "a-key-of-many-words-that-its-author-liked-0123456789ab"
+    facade.found = [make_job(State.PROCESSING, name)]
+    lines = call("list", "-o", "table").stdout.splitlines()[1:]
+    assert "".join(line.split()[0] for line in lines) == name
+    assert "processing" in lines[0]
