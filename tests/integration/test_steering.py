@@ -2,31 +2,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 
 import pytest
-from celery import chain, chord, group
-from celery.app.task import Context
+from celery import chain, chord
 
-from coordinator import each
-from coordinator.attempt import owner_of
 from coordinator.errors import IllegalTransition, InvalidRequest, JobCancelled, JobFailed
-from coordinator.state import step_id
 from coordinator.states import State, StepState
+from tests.facade import running
 from tests.flows import (
     add,
-    boom,
     double,
-    double_elsewhere,
-    grow,
-    held,
     mark,
-    pair,
     softly_too_long,
-    stamp,
     stubborn,
     too_long,
-    total,
     until_cancelled,
     wait_for_file,
 )
@@ -100,116 +89,6 @@ def test_job_fails_with_an_alert_when_its_deadline_passes(coordinator, start_wor
     assert [alert["alert"] for alert in coordinator.alerts()] == ["deadline"]
 
 
-def test_retry_from_a_step_forgets_all_that_came_of_it(coordinator, start_worker, tmp_path):
-    """What came before stays recorded; the step, its canvas, the joins and what followed run again."""
-    start_worker()
-    runs, gate = tmp_path / "runs", tmp_path / "gate"
-
-    def one(n: int):
-        return mark.si(n, str(runs))
-
-    job = coordinator.launch(
-        chain(
-            one(1),
-            pair.si(2, str(runs)),
-            each(mark.s(str(runs)), join=total.s()),
-            group(one(7), chain(one(8), wait_for_file.si(str(gate), 0.2))),
-        )
-    )
-    with pytest.raises(JobFailed):
-        coordinator.wait(job, timeout_s=20)
-    wait_until(lambda: "7" in runs.read_text().split(), what="the other part to be recorded")
-    before = Counter(runs.read_text().split())
-    assert before == Counter(["1", "pair2", "2", "3", "7", "8"])
-
-    gate.write_text("ok")
-    pair_step = next(step for step in coordinator.steps(job) if step.task == "tests.flows.pair")
-    coordinator.retry(job, from_step=pair_step.id)
-
-    assert coordinator.wait(job, timeout_s=20) == [7, "ok"]
-    after = Counter(runs.read_text().split())
-    assert after - before == Counter(["pair2", "2", "3", "7", "8"])
-    status = coordinator.status(job)
-    assert status.steps_done == status.steps_total
-
-
-def test_retry_from_a_step_inside_an_expanded_one_keeps_its_siblings(coordinator, start_worker, tmp_path):
-    """A step of a fragment: its siblings stay, the step in whose place it stands is recorded anew."""
-    start_worker()
-    runs, gate = tmp_path / "runs", tmp_path / "gate"
-    canvas = chain(
-        pair.si(4, str(runs)),
-        each(mark.s(str(runs)), join=total.s()),
-        group(wait_for_file.si(str(gate), 0.2), mark.si(9, str(runs))),
-    )
-    job = coordinator.launch(canvas)
-    with pytest.raises(JobFailed):
-        coordinator.wait(job, timeout_s=20)
-    wait_until(lambda: "9" in runs.read_text().split(), what="the other part to be recorded")
-    before = Counter(runs.read_text().split())
-
-    gate.write_text("ok")
-    coordinator.retry(job, from_step="1/1")
-
-    assert coordinator.wait(job, timeout_s=20) == ["ok", 9]
-    assert Counter(runs.read_text().split()) - before == Counter(["5", "9"])
-
-
-def test_retry_from_a_step_refuses_what_still_runs_on_its_old_value(coordinator, start_worker, tmp_path):
-    """What was begun with a value that is forgotten is refused, and runs on the new one."""
-    start_worker(concurrency=3)
-    gate, mended, runs = tmp_path / "gate", tmp_path / "mended", tmp_path / "runs"
-    parts = group(held.s(str(gate)), boom.s(str(mended), f"{gate}s"))
-    job = coordinator.launch(chain(stamp.s(str(runs)), parts))
-    with pytest.raises(JobFailed):
-        coordinator.wait(job, timeout_s=20)
-
-    mended.touch()
-    coordinator.retry(job, from_step="0")
-    wait_until(lambda: len(runs.read_text().splitlines()) == 2, what="the first step to run again")
-    gate.touch()
-
-    assert coordinator.wait(job, timeout_s=20) == [2, 2]
-
-
-def test_step_is_sent_again_from_its_present_plan_when_it_was_expanded_anew(
-    coordinator, start_worker, tmp_path
-):
-    """Whoever sends what was lost may remember the canvas that stood there before the retry."""
-    start_worker()
-    gate, parts = tmp_path / "gate", coordinator.app.parts
-    job = coordinator.launch(
-        chain(stamp.s(str(tmp_path / "runs")), grow.s(), wait_for_file.si(str(gate), 0.2))
-    )
-    with pytest.raises(JobFailed):
-        coordinator.wait(job, timeout_s=20)
-    assert parts.state.plan(job, "1/").size == 2
-
-    gate.touch()
-    coordinator.retry(job, from_step="0")
-    assert coordinator.wait(job, timeout_s=20) == ""
-    parts.outbox.send_again(job, "=1/0")
-
-    assert parts.state.plan(job, "1/").size == 3
-
-
-def test_step_does_not_run_from_a_message_of_before_when_its_job_was_retried_from_a_step(
-    coordinator, start_worker, services, tmp_path
-):
-    """A message still in a queue says what the step was before: another canvas stands there now."""
-    runs, queue = tmp_path / "runs", f"{services.env['COORDINATOR_QUEUE']}-other"
-    start_worker()
-    job = coordinator.launch(chain(stamp.s(str(runs)), double_elsewhere.s(queue)))
-    wait_until(lambda: coordinator.app.parts.state.fragments(job), what="the step to wait in the other queue")
-    coordinator.cancel(job)
-    coordinator.retry(job, from_step="0")
-    wait_until(lambda: coordinator.app.parts.state.fragments(job), what="the new step to wait there too")
-
-    start_worker(queues=[queue])
-
-    assert coordinator.wait(job, timeout_s=30) == 4
-
-
 def test_running_step_goes_on_when_its_job_is_retried_within_the_grace(
     coordinator, start_worker, services, tmp_path
 ):
@@ -262,7 +141,7 @@ def test_cancelled_job_ends_when_retried_after_its_last_record(coordinator, star
     start_worker()
     gate = tmp_path / "gate"
     job = coordinator.launch(wait_for_file.s(str(gate)))
-    wait_until(lambda: [s for s in coordinator.steps(job) if s.state == StepState.RUNNING], what="running")
+    wait_until(lambda: running(coordinator, job), what="the step to run")
     coordinator.cancel(job)
     gate.write_text("x")
     wait_until(lambda: coordinator.status(job).steps_done == 1, what="the result to be recorded")
@@ -299,7 +178,7 @@ def test_paused_job_succeeds_when_the_step_that_ran_was_its_last(coordinator, st
     start_worker()
     gate = tmp_path / "gate"
     job = coordinator.launch(wait_for_file.s(str(gate)))
-    wait_until(lambda: coordinator.steps(job)[0].state == StepState.RUNNING, what="the step to run")
+    wait_until(lambda: running(coordinator, job), what="the step to run")
 
     coordinator.pause(job)
     gate.write_text("done")
@@ -320,23 +199,3 @@ def test_job_is_checked_when_it_was_cancelled_before_its_checks_had_decided(coor
 
     assert coordinator.wait(wanted, timeout_s=20) == 12
     wait_until(lambda: coordinator.status(refused).state == State.REJECTED, what="the refusal")
-
-
-@pytest.mark.parametrize("has_begun_again", [True, False])
-def test_retried_step_goes_on_when_celery_reports_the_failure_of_before(coordinator, has_begun_again):
-    """Celery tells of an error after the attempt itself did; by then the job may have been retried."""
-    job, worker = coordinator.launch(add.s(1, 2)), "w@host"
-    state, (step,) = coordinator.state_manager, coordinator.state_manager.plan(job).steps
-    task_id = step_id(job, step.key, step.label)
-    number = state.begin(job, step, owner_of(worker) + "1")[1]
-    error = {"step": task_id, "task": step.task, "type": "ValueError", "message": "no", "traceback": ""}
-    assert state.fail(job, step.key, error, attempt=number) == "failed"
-    coordinator.retry(job)
-    if has_begun_again:
-        assert state.begin(job, step, owner_of(worker) + "2")[1] == number + 1
-
-    request = Context(id=task_id, task=step.task, hostname=worker)
-    request.fence, request.is_told = number, not has_begun_again
-    coordinator.app.backend.mark_as_failure(task_id, ValueError("no"), request=request)
-
-    assert coordinator.status(job).state == State.PROCESSING
