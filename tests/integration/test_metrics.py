@@ -146,7 +146,7 @@ def test_buckets_are_those_of_the_scripts():
 
 
 def test_logs_say_job_step_and_attempt_when_they_are_json(coordinator, start_worker, services):
-    """Every line of a worker is a JSON object; those about a step say which."""
+    """Every line that a worker logs, after Celery's banner, is a JSON object; those about a step say which."""
     services.env["COORDINATOR_LOG"] = "json"
     worker = start_worker()
     job = coordinator.launch(fail.s("boom"))
@@ -164,6 +164,9 @@ def test_logs_say_job_step_and_attempt_when_they_are_json(coordinator, start_wor
     assert {line["step"] for line in about if "step" in line} == {f"{job}:0.fail"}
     assert (alert["level"], alert["attempt"], alert["step"]) == ("error", 1, f"{job}:0.fail")
     assert all({"time", "level", "logger", "event"} <= line.keys() for line in lines())
+    assert not re.search(r"^\[\d{4}-\d\d-\d\d ", worker.log.read_text(), re.MULTILINE), (
+        "a line in Celery's own form"
+    )
 
 
 def _refuse(**_: object) -> None:
