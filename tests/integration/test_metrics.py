@@ -146,7 +146,7 @@ def test_buckets_are_those_of_the_scripts():
 
 
 def test_logs_say_job_step_and_attempt_when_they_are_json(coordinator, start_worker, services):
-    """Every line that a worker logs, after Celery's banner, is a JSON object; those about a step say which."""
+    """What a worker logs, after Celery's banner, are JSON objects; those about a step say which."""
     services.env["COORDINATOR_LOG"] = "json"
     worker = start_worker()
     job = coordinator.launch(fail.s("boom"))
