@@ -38,6 +38,10 @@ class InvalidParams(InvalidRequest):
     """The parameters don't fit the kind's model."""
 
 
+class KeyTaken(InvalidRequest):
+    """The key belongs to a job of another kind."""
+
+
 class UnsupportedCanvas(InvalidRequest):
     """The canvas holds something that a plan can't express."""
 

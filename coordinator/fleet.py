@@ -38,6 +38,7 @@ class Fleet:
         self._started: dict[int, float] = {}
         self._short_lives = 0
         self._signals = 0
+        self._told = 0  # the last signal that was passed on
 
     def run(self) -> int:
         """Run until told to end; returns the exit code."""
@@ -56,9 +57,13 @@ class Fleet:
         return self._wait()
 
     def _start(self, slot: int) -> None:
+        if self._signals:
+            return
         env = {**os.environ, EXPENDABLE: "1"}
         self._workers[slot] = subprocess.Popen(self._command(slot), env=env)
         self._started[slot] = time.monotonic()
+        if self._told:  # while it was being started, and could not be told
+            self._workers[slot].send_signal(self._told)
 
     def _ended(self) -> list[int]:
         return [slot for slot, worker in self._workers.items() if worker.poll() is not None]
@@ -70,7 +75,10 @@ class Fleet:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         self._signals += 1
-        self._tell(signal.SIGTERM if number == signal.SIGINT and self._signals == 1 else number)
+        if number == signal.SIGINT:  # Celery counts its own, and has not seen the first as one
+            number = signal.SIGTERM if self._signals == 1 else signal.SIGQUIT
+        self._told = number
+        self._tell(number)
 
     def _tell(self, number: int) -> None:
         for worker in self._workers.values():
@@ -78,4 +86,4 @@ class Fleet:
                 worker.send_signal(number)
 
     def _wait(self) -> int:
-        return max(abs(worker.wait()) for worker in self._workers.values())
+        return max((abs(worker.wait()) for worker in self._workers.values()), default=0)

@@ -22,7 +22,7 @@ from coordinator import builtin, parts, redis_transport, tracing
 from coordinator.backend import Journal
 from coordinator.errors import SettingsError
 from coordinator.reconciler import ReconcilerStep
-from coordinator.settings import STATE_SCHEMES, Settings
+from coordinator.settings import STATE_SCHEMES, Settings, redacted
 from coordinator.solo import PromptAcks
 from coordinator.step import Step, StepRequest
 
@@ -80,14 +80,16 @@ def adopted(task: Any) -> Any:
     return task
 
 
-def _class_of(own: type) -> type:
+def _class_of(own: Any) -> type:
     kept = {name: getattr(own, name) for name in _KEPT if hasattr(own, name)}
     request = symbol_by_name(getattr(own, "Request", Request))
     base = StepRequest if issubclass(StepRequest, request) else type("Request", (StepRequest, request), {})
     call = mro_lookup(own, "__call__", stop={Task, object}, monkey_patched=["celery.app.task"])
     body = own.__call__ if call else None  # a class that calls its tasks in its own way goes on doing so
     return type(
-        own.__name__, (Step, own), {**kept, "Request": base, "body": body, "__module__": own.__module__}
+        own.__name__,
+        (Step, own),
+        {**kept, "Request": base, "own_strategy": own.Strategy, "body": body, "__module__": own.__module__},
     )
 
 
@@ -122,8 +124,8 @@ def _settings_of(app: Celery) -> Settings:
     redis_url = os.environ.get("REDIS_URL", "").strip() or backend
     if not redis_url.startswith(tuple(f"{scheme}://" for scheme in STATE_SCHEMES)):
         raise SettingsError(
-            f"REDIS_URL: expected a redis:// URL, found none, nor in result_backend, which is {backend!r}; "
-            "jobs are kept in Redis: set REDIS_URL, or pass settings"
+            "REDIS_URL: expected a redis:// URL, found none, nor in result_backend, which is "
+            f"{redacted(backend)!r}; jobs are kept in Redis: set REDIS_URL, or pass settings"
         )
     env = {
         **os.environ,

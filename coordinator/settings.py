@@ -6,6 +6,7 @@ in ``Settings``; ``docs/reference`` is made from it.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from coordinator.errors import SettingsError
 BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "redis", "rediss")
 CLUSTER_SCHEMES = ("redis+cluster", "rediss+cluster")
 STATE_SCHEMES = ("redis", "rediss", *CLUSTER_SCHEMES)
+#: An option of a URL that names a secret, up to its value.
+_SECRET_OPTION = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE)
 #: An environment variable, and what makes a field of its text or raises ValueError.
 Variable = tuple[str, Callable[[str], object]]
 
@@ -128,29 +131,41 @@ def _pair_faults(values: Mapping[str, object]) -> list[str]:
 
 
 def _hidden(text: str) -> str:
-    if "://" not in text:
-        return text
-    scheme, _, rest = text.partition("://")
-    userinfo, at, host = rest.rpartition("@")
+    text = _SECRET_OPTION.sub(r"\1***", text)
+    before, at, host = text.rpartition("@")
     if not at:
         return text
+    scheme, mark, userinfo = before.partition("://")
+    if not mark:
+        return f"***@{host}"  # no URL: nobody knows where its password begins
     return f"{scheme}://{userinfo.partition(':')[0]}:***@{host}"
 
 
-def _url(*schemes: str) -> Callable[[str], str]:
+def _url(*schemes: str, places: Callable[[str], list[str]]) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if urlsplit(text).scheme not in schemes:
+        try:
+            scheme, _, _ = text.partition("://")
+            for place in places(text):
+                host_and_port(place)
+        except ValueError:  # its words may quote the password
+            raise ValueError(
+                "expected a URL with a number as its port; / ? # [ ] in a password are written %2F %3F …"
+            ) from None
+        if scheme not in schemes:
             raise ValueError("expected a URL that starts with " + " or ".join(f"{s}://" for s in schemes))
         return text
 
     return read
 
 
+def _brokers(text: str) -> list[str]:
+    return text.split(";")  # as kombu reads several
+
+
 def _state_url(text: str) -> str:
-    url = _url(*STATE_SCHEMES)(text)
+    url = _url(*STATE_SCHEMES, places=nodes_of)(text)
     if is_cluster(url):
         for node in nodes_of(url):
-            host_and_port(node)
             if urlsplit(node).path.strip("/") not in ("", "0"):
                 raise ValueError("expected no database, or 0: a Redis Cluster has no other")
     return url
@@ -162,7 +177,7 @@ def _number(kind: type, least: float) -> Callable[[str], float]:
             value = kind(text)
         except ValueError:
             raise ValueError(f"expected a number of at least {least:g}") from None
-        if value < least:
+        if not least <= value < math.inf:
             raise ValueError(f"expected a number of at least {least:g}")
         return value  # type: ignore[no-any-return]
 
@@ -179,7 +194,7 @@ def _choice(*words: str) -> Callable[[str], str]:
 
 
 _VARIABLES: dict[str, Variable] = {
-    "broker_url": ("BROKER_URL", _url(*BROKER_SCHEMES)),
+    "broker_url": ("BROKER_URL", _url(*BROKER_SCHEMES, places=_brokers)),
     "redis_url": ("REDIS_URL", _state_url),
     "jobs": ("COORDINATOR_JOBS", words),
     "queue": ("COORDINATOR_QUEUE", str),

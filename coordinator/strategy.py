@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery.exceptions import InvalidTaskError
+from celery.utils.imports import symbol_by_name
 from celery.worker.strategy import default
 from kombu.exceptions import ContentDisallowed, DecodeError
 
@@ -24,7 +25,8 @@ FOLLOW_LENGTHS = {"join": 2, "win": 6, "up": 1, "next": 1, "end": 0}
 
 def checked(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
     """Return Celery's handler of a task's messages, behind a check of each."""
-    handle: Callable[..., Any] = default(task, app, consumer, **kwargs)
+    own = symbol_by_name(getattr(task, "own_strategy", default))
+    handle: Callable[..., Any] = own(task, app, consumer, **kwargs)
     handle_step: Callable[..., Any] = default(Late(task), app, consumer, **kwargs)
     is_traced = tracing.is_on()
 

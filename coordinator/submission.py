@@ -14,7 +14,7 @@ from kombu.utils.json import dumps
 
 from coordinator import registry, tracing, validation
 from coordinator.compiler import compile_canvas
-from coordinator.errors import BrokerUnreachable, InvalidParams, InvalidRequest
+from coordinator.errors import BrokerUnreachable, InvalidParams, InvalidRequest, KeyTaken
 from coordinator.forecast import Forecast, forecast
 from coordinator.parts import Parts
 from coordinator.plan import Plan, PlannedStep
@@ -188,7 +188,7 @@ class Submission:
 
     def _duplicate(self, job: str, kind: str, answer: list[str]) -> Receipt:
         if answer[2] != kind:
-            raise InvalidRequest(
+            raise KeyTaken(
                 f"the key {job!r} is taken by a job of kind {answer[2]}; use another key for {kind}", job=job
             )
         return Receipt(job, "duplicate")

@@ -33,7 +33,7 @@ MINUTE_S = 60
 def register(app: Celery) -> None:
     """Register the step on an app."""
 
-    @app.task(name=DELIVER, bind=True, max_retries=None, shared=False)
+    @app.task(name=DELIVER, bind=True, max_retries=None, shared=False, soft_time_limit=TRY_S)
     def deliver(self: Step, alert: dict[str, Any], channel: str) -> str:
         return _deliver(self, Alert(**alert), channel)
 

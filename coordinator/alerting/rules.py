@@ -79,7 +79,9 @@ class Rules(BaseModel):
     window_s: int = Field(default=300, ge=0, le=86400, description="alike alerts are sent once in it")
     per_minute: int = Field(default=30, ge=1, description="sent to one channel in a minute; the rest waits")
     give_up_s: int = Field(default=86400, ge=1, description="a channel dead for longer misses the alert")
-    stalled_s: float = Field(default=900, ge=1, description="a job that nothing moves for so long")
+    stalled_s: float = Field(
+        default=900, ge=1, allow_inf_nan=False, description="a job that nothing moves for so long"
+    )
     queue: str = Field(default="", description="where the sending steps go; the default queue if empty")
 
     @classmethod

@@ -48,7 +48,7 @@ class Home:
         """Make the folder, with mode 0700 and hidden from git.
 
         Raises:
-            SettingsError: it can't be made or written to.
+            SettingsError: it can't be made or written to, or is a folder of other things.
         """
         if fcntl is None:
             raise SettingsError(
@@ -56,10 +56,20 @@ class Home:
             )
         with self.explained():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._refuse_another()
             self.folder.chmod(0o700)
             self.path("data").mkdir(mode=0o700, exist_ok=True)
             if not self.path(".gitignore").exists():
                 self.write(".gitignore", "*\n")
+
+    def _refuse_another(self) -> None:
+        """Lock nobody out of a folder of theirs, and hide none from git: /tmp, a project's own."""
+        others = {path.name for path in self.folder.iterdir()} - {"lost+found"}
+        if others and not self.path("data").is_dir():
+            raise SettingsError(
+                f"expected a folder of its own for the embedded server, got {self.folder}, which holds "
+                f"other things, {min(others)} among them. Set {VARIABLE} to one that need not exist"
+            )
 
     def write(self, name: str, text: str) -> None:
         """Replace a file atomically; only its owner may read it."""

@@ -90,7 +90,10 @@ class Server:
     def _find_running(self) -> bool:
         address = self._home.read_json(ADDRESS)
         self._port, self._password = int(address.get("port", 0)), str(address.get("password", ""))
-        return bool(self._port) and wait_answer(self._port, self._password)
+        found = wait_answer(self._port, self._password) if self._port else "nobody"
+        if found in ("stranger", "busy"):  # another took the port, and was told the password
+            self._port, self._password = 0, ""
+        return found == "ready"
 
     def _start_new(self, binary: Path) -> None:
         self._password = self._password or secrets.token_urlsafe(24)
@@ -107,7 +110,7 @@ class Server:
         )
 
     def _spawn(self, binary: Path) -> subprocess.Popen[bytes]:
-        self._home.write(CONFIG, _config(self._home, self._port, self._password))
+        self._home.write(CONFIG, _config(self._port, self._password))
         command = [str(binary), str(self._home.path(CONFIG))]
         locks = [str(self._home.path(name)) for name in ("start.lock", "users.lock")]
         with self._home.explained(), self._home.path(LOG).open("wb") as log:
@@ -188,12 +191,12 @@ def answer(port: int, password: str) -> str:
     return "busy" if not reply or b"LOADING" in reply else "stranger"
 
 
-def wait_answer(port: int, password: str) -> bool:
-    """Whether the server of that address is up, waiting while it loads its data."""
+def wait_answer(port: int, password: str) -> str:
+    """Ask the server of that address, waiting while it loads its data; returns as ``answer`` does."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while (found := answer(port, password)) == "busy" and time.monotonic() < deadline:
         time.sleep(PAUSE_S)
-    return found == "ready"
+    return found
 
 
 def _send(port: int, text: str, *, replies: int) -> bytes | None:
@@ -228,12 +231,12 @@ def _exists(pid: int) -> bool:
     return pid > 0
 
 
-def _config(home: Home, port: int, password: str) -> str:
+def _config(port: int, password: str) -> str:
     settings = {
         "bind": HOST,
         "port": str(port),
         "requirepass": password,
-        "dir": f'"{home.path("data")}"',
+        "dir": ".",  # the data folder, in which it is started: no path needs to be quoted
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": '""',  # the append-only file is the one copy

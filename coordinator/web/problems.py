@@ -69,8 +69,6 @@ def problem_of(error: Exception) -> ApiProblem:
         nowhere = "no such path; GET /openapi.json lists those that exist"
         words = nowhere if error.code == 404 else error.description or error.name
         return ApiProblem(error.code or 500, "", words, headers=kept)
-    if type(error) is errors.InvalidRequest:
-        return ApiProblem(409, "key-taken", str(error), job=error.facts.get("job"))
     for kind, (status, word) in _STATUSES.items():
         if isinstance(error, kind):
             headers = _AGAIN if status == 503 else {}
@@ -91,6 +89,7 @@ def answer_for(error: Exception) -> Response:
 _STATUSES: dict[type[errors.BatutaError], tuple[int, str]] = {
     errors.UnknownKind: (422, "unknown-kind"),
     errors.InvalidParams: (422, "invalid-params"),
+    errors.KeyTaken: (409, "key-taken"),
     errors.InvalidRequest: (422, "invalid-request"),
     errors.JobNotFound: (404, "job-not-found"),
     errors.IllegalTransition: (409, "illegal-transition"),

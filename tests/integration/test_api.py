@@ -55,6 +55,8 @@ def test_api_makes_one_job_when_the_same_key_comes_twice(client):
         assert client.get(f"/jobs/{path}").json["id"] == "2026-11-24/orders"
         assert client.get(f"/jobs/{path}/steps").json["steps"]
     assert client.post("/jobs/2026-11-24/orders/cancel", json={"reason": "late"}).json["reason"] == "late"
+    unknown = client.post("/jobs/2026-11-24/orders/retry", json={"from_step": "nonsense"})
+    assert (unknown.status_code, unknown.json["type"]) == (422, "urn:batuta:problem:invalid-request")
 
 
 def test_api_refuses_a_key_when_a_path_cannot_hold_it(client):

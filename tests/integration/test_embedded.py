@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
@@ -165,6 +167,44 @@ def test_embedded_takes_another_port_when_its_own_is_taken(home: Path) -> None:
         with Embedded(home) as embedded:
             assert embedded._server._port not in (other._server._port, 0)
     assert port
+
+
+def test_embedded_takes_another_password_when_a_stranger_was_told_it(home: Path) -> None:
+    """Whoever took the port of a server that had ended knows what that one asked for, and no more."""
+    with Embedded(home) as embedded:
+        port, password = embedded._server._port, embedded._server._password
+    with socket.create_server(("127.0.0.1", port)) as stranger:
+        told: list[bytes] = []
+        Thread(target=_answer_once, args=(stranger, told), daemon=True).start()
+        with Embedded(home) as embedded:
+            assert password.encode() in told[0]
+            assert embedded._server._password != password
+            assert embedded._server._port != port
+
+
+def _answer_once(server: socket.socket, told: list[bytes]) -> None:
+    connection, _ = server.accept()
+    with connection:
+        told.append(connection.recv(512))
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def test_embedded_starts_when_its_path_is_odd(tmp_path: Path) -> None:
+    """Spaces, quotes, a backslash and letters beyond ASCII, as folders may have them."""
+    home = tmp_path / 'a "home" of \\x mine' / "früh"
+    with Embedded(home) as embedded, redis.Redis.from_url(embedded.redis_url) as client:
+        client.set("kept", "1")
+    assert list((home / "data").rglob("*.aof"))
+
+
+def test_embedded_touches_nothing_when_its_folder_holds_other_things(tmp_path: Path) -> None:
+    """A project's folder, or /tmp, is neither locked for others nor hidden from git."""
+    (tmp_path / "main.py").write_text("")
+    tmp_path.chmod(0o755)
+    with pytest.raises(SettingsError, match=r"main\.py.*Set COORDINATOR_HOME"):
+        Embedded(tmp_path).start()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert [path.name for path in tmp_path.iterdir()] == ["main.py"]
 
 
 def test_embedded_says_what_to_do_when_its_folder_is_unusable(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from celery import Celery, Task
@@ -108,6 +110,30 @@ if __name__ == "__main__":
     assert ended.stdout.strip() == "4", ended.stderr
 
 
+def test_task_is_taken_in_its_own_way_when_its_class_says_how():
+    """A class with a strategy of its own, as celery-batches has, goes on taking its messages."""
+    taken = []
+
+    class Batches(Task):
+        def Strategy(self, task, app, consumer):  # noqa: N802  Celery's name
+            return lambda message, body, *args: taken.append(task.name)
+
+    app = make_project()
+
+    @app.task(base=Batches, name="together")
+    def together() -> None: ...
+
+    install(app, SETTINGS)
+    consumer = MagicMock(connection_errors=(), event_dispatcher=None)
+
+    app.tasks["together"].start_strategy(app, consumer)(
+        SimpleNamespace(headers={"id": "1"}, payload=([], {}, {})), None
+    )
+
+    assert taken == ["together"]
+    app.close()
+
+
 def make_project(**conf: object) -> Celery:
     app = Celery("project", set_as_current=False, broker="memory://", backend="cache+memory://")
     app.conf.update(conf)
@@ -160,8 +186,9 @@ def test_tasks_are_adopted_whenever_they_are_defined():
 def test_install_says_what_is_missing_when_it_cannot_work(monkeypatch):
     """No Redis anywhere, or an application that refuses JSON."""
     monkeypatch.delenv("REDIS_URL", raising=False)
-    with pytest.raises(SettingsError, match="REDIS_URL"):
-        install(make_project())
+    with pytest.raises(SettingsError, match="REDIS_URL") as caught:
+        install(make_project(result_backend="db+postgresql://user:secret@h/d"))
+    assert "secret" not in str(caught.value)
     with pytest.raises(SettingsError, match="accept_content"):
         install(make_project(accept_content=["pickle"]), SETTINGS)
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import signal
+import socket
+import time
+from threading import Thread
 
-from coordinator.alerting.channels import read_channels
+import pytest
+from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
+
+from coordinator.alerting.channels import DeliveryFailed, read_channels, send
+from coordinator.alerting.delivery import TRY_S, register
+from coordinator.alerting.relay import DELIVER
 from coordinator.alerting.rules import Alert, Rules
 from coordinator.errors import SettingsError
 from tests.servers.receiver import SECRET
@@ -19,6 +28,10 @@ def test_alert_settings_are_refused_without_their_secrets_when_they_cannot_be_us
     path.write_text('[[rule]]\nseverity = "dire"\nchannels = ["nowhere"]\nalerts = ["failled"]')
     with pytest.raises(SettingsError, match=r"alerts.*failled.*severity.*dire.*channels.*ops.*nowhere"):
         Rules.read(str(path), ["ops"])
+    for endless in ("inf", "nan"):
+        path.write_text(f"stalled_s = {endless}")
+        with pytest.raises(SettingsError, match="stalled_s"):
+            Rules.read(str(path), ["ops"])
     assert read_channels("json://a mail=mailto://b") == {"1": "json://a", "mail": "mailto://b"}
 
 
@@ -33,3 +46,40 @@ def test_rules_want_warnings_and_errors_when_there_is_no_file():
     ):
         found = Alert("0-1-0", 1, "j", alert, severity, "m")
         assert bool(rules.wanted_by(found, "k", ["ops"])) is is_wanted
+
+
+def test_channel_is_given_up_for_now_when_its_answer_never_ends():
+    """One that sends a byte now and then runs into no time-out of a socket: the step's own limit ends it."""
+    app = Celery(set_as_current=False)
+    register(app)
+    assert app.tasks[DELIVER].soft_time_limit == TRY_S
+
+    def end(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    previous = signal.signal(signal.SIGALRM, end)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=_drip, args=(server,), daemon=True).start()
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        try:
+            with pytest.raises(DeliveryFailed, match="channel ops"):
+                send(
+                    "ops",
+                    f"json://127.0.0.1:{server.getsockname()[1]}",
+                    Alert("0-1-0", 1, "", "x", "error", "m"),
+                )
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+
+
+def _drip(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        for _ in range(100):
+            time.sleep(0.2)
+            try:
+                connection.sendall(b"x")
+            except OSError:
+                return

@@ -98,6 +98,43 @@ def test_settings_tell_all_faults_together_and_hide_passwords():
     assert redacted("amqp://u:pa@ss@h/v") == "amqp://u:***@h/v"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis//:secret@h",  # no URL
+        "redis:/:secret@h",
+        "REDIS=redis://:secret@h",
+        "redis://:sec/ret@h:1",  # Python's own words quote what stands for a port
+        "redis://:ret#sec@h:1",
+        "redis://:sec\uff1aret@h",
+        "redis+cluster://:sec/ret@h:1,i:1",
+        "http://h/0?password=secret",
+    ],
+)
+def test_settings_keep_a_password_secret_when_its_url_cannot_be_used(url):
+    """A URL that is mistyped, or whose password should have been quoted, is told without it."""
+    with pytest.raises(SettingsError, match="REDIS_URL: expected") as caught:
+        Settings.from_env({"BROKER_URL": "amqp://x", "REDIS_URL": url})
+
+    assert "sec" not in str(caught.value) and "ret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_settings_refuse_a_number_when_it_is_not_finite(number):
+    """A lease of no length, or of any, is no lease."""
+    with pytest.raises(SettingsError, match="COORDINATOR_LEASE_S: expected a number of at least 1"):
+        Settings.from_env({"COORDINATOR_LEASE_S": number})
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["amqp://u:p%23@one:1/v;amqp://two", "amqps://[::1]:5671//", "redis://:p%40@[::1]:6379/0", "amqp://"],
+)
+def test_settings_take_a_broker_when_its_url_is_odd(url):
+    """Several brokers, IPv6, quoted passwords, no host."""
+    assert Settings.from_env({"BROKER_URL": url, "REDIS_URL": "redis://:a;b@h"}).broker_url == url
+
+
 def test_cluster_url_names_each_node_when_read():
     """What every node has in common stands once: scheme, password, options."""
     url = "rediss+cluster://:p,w@one:7001,two:7002/0?ssl_cert_reqs=required"
