@@ -47,7 +47,7 @@ def forgetting(
     owner = plans.get(prefix_of(key))
     if isinstance(owner, Stream):  # its items are cut anew, from the first on
         key = owner.owner
-    undone, containing = _undone([key, *_lanes_of_race(key, plans), *_lost_with(key, plans, lost)], plans)
+    undone, containing = _undone([key, *_lanes_of_race(key, plans)], plans, set(recorded) - set(lost), lost)
     gone, stopped, expanded = (
         {other for other in keys if not undone.isdisjoint(_within(other))}
         for keys in (recorded, begun, fragments)
@@ -62,16 +62,21 @@ def forgetting(
     return Forgetting(frozenset(set(recorded) - stay), frozenset(stopped), frozenset(expanded), counts)
 
 
-def _undone(todo: list[str], plans: Mapping[str, Plan]) -> tuple[set[str], set[str]]:
+def _undone(
+    todo: list[str], plans: Mapping[str, Plan], recorded: Collection[str], lost: Collection[str]
+) -> tuple[set[str], set[str]]:
     """Return the steps that come of these, themselves included, and the steps and races that contain them."""
-    undone, containing = set(), set()
+    undone: set[str] = set()
+    containing: set[str] = set()
     while todo:
         step = todo.pop()
         if step in undone:
             continue
         undone.add(step)
         for part in plans[prefix_of(step)].by_key[step].follow:
-            if part[0] in ("up", "win"):  # the race is decided anew
+            if part[0] == "win" and part[1] in recorded and part[1] not in containing:
+                todo += _racing_again(part[1], step, plans, lost)
+            if part[0] in ("up", "win"):
                 containing.add(part[1])
             elif part[0] == "next":
                 todo += [after.key for after in plans[prefix_of(part[1])].sent_by(part[1])]
@@ -85,15 +90,15 @@ def _lanes_of_race(key: str, plans: Mapping[str, Plan]) -> list[str]:
     return [f"{prefix}{number}" for first, last in lanes for number in range(first, last + 1)]
 
 
-def _lost_with(key: str, plans: Mapping[str, Plan], lost: Collection[str]) -> list[str]:
-    """Return the lost steps of the lanes that ``key`` is in: its whole lane runs again."""
-    found: set[str] = set()
-    for container in _within(key):
-        prefix = prefix_of(container)
-        for _, _, _, first, last in plans[prefix].lanes_of(plans[prefix].by_key[container]):
-            lane = {f"{prefix}{number}" for number in range(first, last + 1)}
-            found |= {other for other in lost if not lane.isdisjoint(_within(other))}
-    return sorted(found)
+def _racing_again(race: str, step: str, plans: Mapping[str, Plan], lost: Collection[str]) -> list[str]:
+    """Return what runs again for a race to be decided anew: what was lost in it, how other lanes ended."""
+    plan, lanes = plans[prefix_of(race)], set(_lanes_of_race(race, plans))
+    found = [other for other in lost if not lanes.isdisjoint(_within(other))]
+    for first, last in plan.races[race]:
+        lane = [f"{plan.prefix}{number}" for number in range(first, last + 1)]
+        if set(lane).isdisjoint(_within(step)):
+            found += [key for key in lane if ("win", race) in [part[:2] for part in plan.by_key[key].follow]]
+    return found
 
 
 def _within(key: str) -> list[str]:

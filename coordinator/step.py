@@ -6,6 +6,7 @@ Celery's own ``Task``; one that runs as a step of a job is an ``Attempt``.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,8 @@ class Step(Task):
         asked_at, answer = getattr(self.request, "cancelled_asked", (0.0, False))
         if not answer and time.monotonic() - asked_at > CANCELLED_ASKED_S:
             state = self.parts.state
-            answer = state.state(header["job"]).is_terminal or state.is_lost(header["job"], header["key"])
+            with contextlib.suppress(StateUnreachable):  # not known now: no reason for the step to fail
+                answer = state.state(header["job"]).is_terminal or state.is_lost(header["job"], header["key"])
             self.request.cancelled_asked = (time.monotonic(), answer)
         return bool(answer)
 

@@ -71,7 +71,7 @@ class StateManager(Standstills, Streams):
 
     def retry(self, job: str) -> None:
         """Let a failed or cancelled job go on from what is recorded. The caller sends the frontier."""
-        keys = self.keys.named(job, "m e active outbox x a p r g f b s v")
+        keys = self.keys.named(job, "m e active outbox x a p r g f b s v leases timers")
         self._steer(job, "retried", "resume", keys, [job, "retry"])
 
     def retry_from(self, job: str, key: str) -> None:

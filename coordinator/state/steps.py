@@ -109,7 +109,7 @@ class Steps(Views):
         return str(
             self._run(
                 "expand",
-                self.keys.named(job, "m r a g leases outbox active b"),
+                self.keys.named(job, "m r a g leases outbox active b s"),
                 [job, key, attempt, plan.dumps(), plan.size, plan.root_trigger],
             )[0]
         )

@@ -11,7 +11,7 @@ local member = job .. '|' .. step
 local meta = redis.call('HMGET', KEYS[1], 'state', 'receipt', 'epoch', 'begun', 'kind', 'created')
 local state = meta[1]
 if not state then return {'gone'} end
-if is_lost(KEYS[2], step) then return {'stopped', 'lost'} end
+if is_lost(KEYS[2], KEYS[1], step) then return {'stopped', 'lost'} end
 local is_inner = string.find(step, '/', 1, true)
 if redis.call('HEXISTS', KEYS[2], step) == 1 or is_inner and stream.is_over(KEYS[9], step) then
   local answer = {'recorded'}

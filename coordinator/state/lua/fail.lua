@@ -13,12 +13,13 @@
 local job, step = ARGV[1], ARGV[2]
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'gone' end
-if is_lost(KEYS[2], step) or redis.call('HEXISTS', KEYS[2], step) == 1 or stream.is_over(KEYS[15], step) then
+if is_lost(KEYS[2], KEYS[1], step) or redis.call('HEXISTS', KEYS[2], step) == 1 or stream.is_over(KEYS[15], step) then
   return 'already'
 end
 local a = read_attempt(KEYS[3], step)
 if ARGV[3] ~= '' then
-  if not a or a.attempt ~= tonumber(ARGV[3]) then return 'fenced' end
+  -- Without a token it was stopped or forgotten, and nobody has begun it again.
+  if not a or a.attempt ~= tonumber(ARGV[3]) or a.token == '' then return 'fenced' end
   if a.live == 0 and redis.call('HEXISTS', KEYS[4], step) == 1 then return 'already' end
 elseif ARGV[4] == '?' then
   if a then return 'already' end

@@ -16,7 +16,7 @@ if not state then return {'gone'} end
 local moving = state == 'processing' or state == 'received'
 local answer
 
-if is_lost(KEYS[2], step) then
+if is_lost(KEYS[2], KEYS[1], step) then
   redis.call('ZREM', KEYS[10], job .. '|' .. step)
   return {'lost'}
 end

@@ -14,7 +14,8 @@ if not state then return {'gone'} end
 if state ~= 'failed' and state ~= 'cancelled' then return {'illegal', state} end
 if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[3]) then return {'changed'} end
 local goes = cjson.decode(ARGV[4])
-local keys = {meta = KEYS[1], records = KEYS[3], barriers = KEYS[6], streams = KEYS[12]}
+local keys = {meta = KEYS[1], records = KEYS[3], attempts = KEYS[5], errors = KEYS[7], barriers = KEYS[6],
+  streams = KEYS[12], leases = KEYS[14], timers = KEYS[15]}
 for step, attempt in pairs(goes['records']) do
   lanes.regain(keys, step)
   redis.call('HDEL', KEYS[3], step)
@@ -24,14 +25,13 @@ for step, attempt in pairs(goes['records']) do
   redis.call('ZREM', KEYS[14], ARGV[1] .. '|' .. step)
   redis.call('ZREM', KEYS[15], ARGV[1] .. '|' .. step)
 end
-lanes.reopen(keys)
+lanes.reopen(keys, ARGV[1])
 for _, step in ipairs(goes['fragments']) do
   redis.call('HDEL', KEYS[4], step)
   redis.call('HDEL', KEYS[6], 'size:' .. step)
-  stream.forget({m = KEYS[1], s = KEYS[12], v = KEYS[13], a = KEYS[5]}, step)
+  stream.forget({m = KEYS[1], s = KEYS[12], v = KEYS[13]}, step)
 end
 for join, count in pairs(goes['counts']) do redis.call('HSET', KEYS[6], join, count) end
-redis.call('DEL', KEYS[7])
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 redis.call('HINCRBY', KEYS[1], 'total', 0 - goes['steps'])
 local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'received'

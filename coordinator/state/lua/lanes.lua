@@ -25,7 +25,7 @@ end
 local function stop(keys, job, step)
   local a = read_attempt(keys.attempts, step)
   if a then
-    a.live = 0
+    a.live, a.token = 0, ''
     write_attempt(keys.attempts, step, a)
   end
   redis.call('ZREM', keys.leases, job .. '|' .. step)
@@ -79,9 +79,18 @@ local function reopen_step(keys, step)
   each_within(keys, step, function(inner) reopen_step(keys, inner) end)
 end
 
--- A failed job goes on: lanes that failed race again, and error callbacks may be called again.
--- keys: meta, records, barriers, streams.
-function lanes.reopen(keys)
+-- A failed job goes on: every step starts over, lanes that failed race again, and error callbacks may be called again.
+-- keys: meta, records, attempts, errors, barriers, streams, leases, timers.
+function lanes.reopen(keys, job)
+  -- Crashes and retries of before no longer count against a step.
+  -- Its attempt number stays: a late writer of an old attempt must still meet the fence.
+  for _, step in ipairs(redis.call('HKEYS', keys.attempts)) do
+    local a = read_attempt(keys.attempts, step)
+    a.crashes, a.retries = 0, 0
+    if redis.call('HEXISTS', keys.errors, step) == 1 then a.live = 0 end
+    write_attempt(keys.attempts, step, a)
+  end
+  redis.call('DEL', keys.errors)
   for _, field in ipairs(redis.call('HKEYS', keys.barriers)) do
     local race = string.match(field, '^race:([%d/]+):%d+$')
     if race then
@@ -94,7 +103,10 @@ function lanes.reopen(keys)
   local errbacks = redis.call('HGET', keys.meta, 'errbacks')
   if errbacks then
     local steps = cjson.decode(errbacks)
-    for _, trigger in ipairs(steps) do redis.call('HDEL', keys.records, string.sub(trigger, 2)) end
+    for _, trigger in ipairs(steps) do
+      redis.call('HDEL', keys.records, string.sub(trigger, 2))
+      stop(keys, job, string.sub(trigger, 2)) -- one that runs still speaks of a failure that is past
+    end
     redis.call('HINCRBY', keys.meta, 'total', 0 - #steps)
     redis.call('HDEL', keys.meta, 'errbacks')
   end

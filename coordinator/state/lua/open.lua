@@ -7,7 +7,7 @@
 local job, step = ARGV[1], ARGV[2]
 local keys = {m = KEYS[1], r = KEYS[2], a = KEYS[3], s = KEYS[5], v = KEYS[6], outbox = KEYS[8]}
 stream.age(keys)
-if is_lost(KEYS[2], step) then return {'fenced'} end
+if is_lost(KEYS[2], KEYS[1], step) then return {'fenced'} end
 if redis.call('HEXISTS', KEYS[2], step) == 1 or redis.call('HEXISTS', KEYS[4], step) == 1 then return {'already'} end
 local a = read_attempt(KEYS[3], step)
 if not a or a.live ~= 1 or a.attempt ~= tonumber(ARGV[3]) then return {'fenced'} end

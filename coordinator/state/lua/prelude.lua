@@ -61,13 +61,16 @@ local function write_attempt(attempts_key, step, a)
 end
 
 -- A step is lost when another lane of its race won ('!') or its own lane failed ('-'), and with it
--- whatever stands in its place.
-local function is_lost(records_key, step)
+-- whatever stands in its place; but not the error callbacks of that, which are called when the last lane has failed.
+local function is_lost(records_key, meta_key, step)
   local key = step
   while key do
     if redis.call('HSTRLEN', records_key, key) == 1 then
       local mark = redis.call('HGET', records_key, key)
-      if mark == '!' or mark == '-' then return true end
+      if mark == '!' or mark == '-' then
+        local errbacks = redis.call('HGET', meta_key, 'errbacks')
+        return not (errbacks and string.find(errbacks, '"=' .. step .. '"', 1, true))
+      end
     end
     key = string.match(key, '^(.*)/%d+$')
   end

@@ -1,6 +1,6 @@
 -- Let a paused job go on ('resume'), or a failed or cancelled one ('retry', which keeps what is recorded).
 -- KEYS: 1 m (hash), 2 e (stream), 3 active (zset), 4 outbox (zset), 5 x (hash), 6 a (hash),
---       and with 'retry' 7 p, 8 r (hash), 9 g, 10 f, 11 b (hash), 12 s (hash), 13 v
+--       and with 'retry' 7 p, 8 r (hash), 9 g, 10 f, 11 b (hash), 12 s (hash), 13 v, 14 leases (zset), 15 timers (zset)
 -- ARGV: 1 job, 2 'resume' or 'retry'
 -- Returns: {'processing' | 'received'} | {'illegal', state} | {'gone'}
 -- Invariant: the frontier is in the outbox ("*") until it was sent.
@@ -20,18 +20,10 @@ local now = now_ms()
 redis.call('ZADD', KEYS[3], now, job)
 redis.call('ZADD', KEYS[4], now, job .. '|*')
 if ARGV[2] == 'retry' then
-  -- Every step starts over: its crashes and retries no longer count against it.
-  -- Its attempt number stays: a late writer of an old attempt must still meet the fence.
-  for _, step in ipairs(redis.call('HKEYS', KEYS[6])) do
-    local a = read_attempt(KEYS[6], step)
-    a.crashes, a.retries = 0, 0
-    if redis.call('HEXISTS', KEYS[5], step) == 1 then a.live = 0 end
-    write_attempt(KEYS[6], step, a)
-  end
-  redis.call('DEL', KEYS[5])
-  lanes.reopen({meta = KEYS[1], records = KEYS[8], barriers = KEYS[11], streams = KEYS[12]})
-  for _, key in ipairs(KEYS) do
-    if key ~= KEYS[3] and key ~= KEYS[4] then redis.call('PERSIST', key) end
+  lanes.reopen({meta = KEYS[1], records = KEYS[8], attempts = KEYS[6], errors = KEYS[5], barriers = KEYS[11],
+    streams = KEYS[12], leases = KEYS[14], timers = KEYS[15]}, job)
+  for i = 1, 13 do
+    if i ~= 3 and i ~= 4 then redis.call('PERSIST', KEYS[i]) end
   end
 end
 note(KEYS[2], ARGV[2] == 'retry' and 'retried' or 'resumed', '', 'was ' .. state)

@@ -208,7 +208,9 @@ end
 
 -- How many items may fail and how many have, where that is over; else nil.
 function stream.over(s, turn)
-  local failed, allowed = get(s, 'failed') + (turn.failed or 0), math.floor(get(s, 'share') * get(s, 'total'))
+  local failed = get(s, 'failed') + (turn.failed or 0)
+  -- 0.29 of 100 are 29, not the 28.999… that floating point makes of it.
+  local allowed = math.floor(get(s, 'share') * get(s, 'total') * (1 + 1e-15))
   if (turn.failed or 0) > 0 and failed > allowed then return {'over', tostring(failed), tostring(allowed)} end
 end
 
@@ -227,13 +229,14 @@ function stream.record(s, step, record, turn)
   return true
 end
 
--- Take a stream out of a job; the numbers of its steps are not given again.
+-- Take a stream out of a job; the numbers of its steps are not given again. Attempts at them stay, for their fences: a
+-- canvas may come to stand here.
 function stream.forget(keys, owner)
   local s = stream.of(keys, '', owner, false, {})
   if not get(s, 'serial') then return end
   redis.call('HINCRBY', keys.m, 'total', 0 - get(s, 'total'))
   redis.call('HINCRBY', keys.m, 'done', 0 - get(s, 'done'))
-  for _, key in ipairs({keys.s, keys.v, keys.a}) do
+  for _, key in ipairs({keys.s, keys.v}) do
     for _, field in ipairs(redis.call('HKEYS', key)) do
       local mark = string.sub(field, #owner + 1, #owner + 1)
       if string.sub(field, 1, #owner) == owner and string.find(':/@!', mark, 1, true) and mark ~= ''

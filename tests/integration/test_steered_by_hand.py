@@ -1,0 +1,252 @@
+"""Retries against races, streams and error callbacks, driven by hand: orders that workers seldom come to."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import chain, chord, group
+from kombu.utils.json import dumps
+
+from coordinator import race
+from coordinator.batch import beginning
+from coordinator.compiler import compile_canvas
+from coordinator.dispatcher import HEADER
+from coordinator.plan import PlannedStep, prefix_of
+from coordinator.settings import Settings
+from coordinator.sources import Opened
+from coordinator.state import StateManager
+from coordinator.states import State
+from coordinator.stream import Stream
+from tests.facade import opened
+from tests.flows import add, double, fail, mark, total
+from tests.waiting import wait_until
+
+JOB = "by-hand"
+
+
+class Hand:
+    """Plays all workers of one job."""
+
+    def __init__(self, state: StateManager, canvas: Any) -> None:
+        self.state = state
+        plan = compile_canvas(canvas)
+        fields = {"kind": "any", "receipt": "r", "total": plan.size, "params": "{}"}
+        state.submit(JOB, State.PROCESSING, fields, plan=plan)
+
+    def step(self, key: str) -> PlannedStep:
+        self.state.look_at_epoch(JOB)
+        return self.state.plan(JOB, prefix_of(key)).by_key[key]
+
+    def begin(self, key: str) -> Any:
+        """Begin a step; returns the attempt's number, or why it does not run."""
+        answer = self.state.begin(JOB, self.step(key), f"w#{secrets.token_hex(4)}")
+        return answer[1] if answer[0] == "run" else answer[0]
+
+    def end(self, key: str, attempt: int, turn: str = "") -> str:
+        record = dumps([key, attempt, 1, 1, "w"])
+        return self.state.finish(JOB, key, attempt, record, self.step(key).follow, turn)[0]
+
+    def fail(self, key: str, attempt: int) -> str:
+        error = {"step": key, "task": "any", "type": "ValueError", "message": "no", "traceback": ""}
+        return self.state.fail(JOB, key, error, attempt=attempt)
+
+    def run(self, *keys: str) -> None:
+        for key in keys:
+            assert self.end(key, self.begin(key)) == "recorded"
+
+    def break_at(self, key: str) -> str:
+        return self.fail(key, self.begin(key))
+
+    def expand(self, key: str, canvas: Any) -> None:
+        step = self.step(key)
+        end = (("up", key), *step.follow)
+        plan = compile_canvas(canvas, prefix=f"{key}/", end=end, errbacks=step.errbacks)
+        assert self.state.expand(JOB, key, self.begin(key), plan) == "expanded"
+
+    @property
+    def frontier(self) -> list[str]:
+        plan, fragments = self.state.plan(JOB), self.state.fragments(JOB)
+        return [step.key for step in plan.frontier(self.state.recorded(JOB), fragments)]
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        status = self.state.status(JOB)
+        return status.steps_done, status.steps_total
+
+
+@pytest.fixture
+def hand(redis_server) -> Callable[[Any], Hand]:
+    env = {
+        "BROKER_URL": redis_server.url(0),
+        "REDIS_URL": redis_server.url(1),
+        "COORDINATOR_PREFIX": f"h{secrets.token_hex(4)}",
+    }
+    return lambda canvas: Hand(StateManager(Settings.from_env(env)), canvas)
+
+
+@pytest.mark.parametrize(
+    ("key", "open_steps", "stay"),
+    [("1", ["1", "3"], set()), ("2", ["2", "3"], {"1"}), ("3", ["2", "3"], {"1"})],
+    ids=["the winner", "its last step", "a loser"],
+)
+def test_race_is_decided_anew_when_the_job_is_retried_from_within_a_lane(key, open_steps, stay, hand):
+    """Who lost races again, and who won must end again: else a lane that fails now leaves nobody to run."""
+    job = hand(chain(race(chain(add.s(1, 1), double.s()), add.s(2, 2)), fail.si("after")))
+    job.run("1", "2")
+    job.break_at("4")
+
+    job.state.retry_from(JOB, key)
+
+    assert job.state.recorded(JOB) == stay
+    assert job.frontier == open_steps
+    assert job.progress == (len(stay), 5)
+    for step in open_steps:
+        assert job.state.state(JOB) == State.PROCESSING
+        job.break_at(step)
+    assert job.state.state(JOB) == State.FAILED
+
+
+def test_what_stands_beside_stays_when_the_job_is_retried_from_a_step_in_the_winner(hand):
+    """In its own lane only the step and what comes of it run again, also in what took a step's place."""
+    job = hand(chain(race(add.s(1, 1), add.s(2, 2)), fail.si("after")))
+    job.expand("1", chord([add.s(1, 1), add.s(2, 2)], total.s()))
+    job.run("1/0", "1/1", "1/2")
+    job.break_at("3")
+
+    job.state.retry_from(JOB, "1/0")
+
+    assert job.state.recorded(JOB) == {"1/1"} and job.frontier == ["1/0", "2"]
+    job.run("1/0", "1/2")
+    assert job.frontier == ["3"]
+
+
+@pytest.mark.parametrize("in_lane", [False, True], ids=["forgotten", "its lane races again"])
+def test_late_failure_is_refused_when_its_attempt_was_stopped_before_the_retry(in_lane, hand):
+    """It speaks of an attempt that counts no more; the job that was retried does not fail by it."""
+    parts = group(add.s(1, 1), add.s(2, 2))
+    job = hand(race(parts) if in_lane else chain(add.s(1, 1), parts))
+    if not in_lane:
+        job.run("0")
+    late = job.begin("1")
+    assert job.break_at("2") == "failed"
+
+    if in_lane:
+        job.state.retry(JOB)
+    else:
+        job.state.retry_from(JOB, "0")
+
+    assert job.fail("1", late) == "fenced"
+    assert job.state.state(JOB) == State.PROCESSING
+
+
+@pytest.mark.parametrize("from_step", [None, "1"], ids=["retry", "retry from"])
+@pytest.mark.parametrize("ends", ["end", "fail"])
+def test_error_callback_counts_no_more_when_it_still_runs_at_a_retry(ends, from_step, hand):
+    """It neither fails the job, nor is it in the way of the callback of the next failure."""
+    job = hand(chain(add.s(1, 1), double.s()).on_error(mark.s("x")))
+    job.run("0")
+    job.break_at("1")
+    late = job.begin("2")
+
+    if from_step is None:
+        job.state.retry(JOB)
+    else:
+        job.state.retry_from(JOB, from_step)
+
+    assert getattr(job, ends)("2", late) == "fenced"
+    assert job.state.state(JOB) == State.PROCESSING and job.progress == (1, 2)
+    assert job.break_at("1") == "failed"
+    assert job.begin("2") == late + 1
+
+
+def test_error_callback_is_called_when_it_stands_in_a_lane_that_failed(hand):
+    """That of a canvas which took a step's place in a race: all lanes are out, and the job has failed."""
+    job = hand(race(add.s(1, 1), fail.si("x")))
+    job.expand("1", chain(add.s(1, 1), double.s()).on_error(mark.s("x")))
+    job.break_at("2")
+    assert job.break_at("1/0") == "failed"
+
+    number = job.begin("1/2")
+
+    assert job.state.renew(JOB, "1/2", "w#") == ["renewed", "failed"]
+    assert job.end("1/2", number) == "recorded"
+    job.state.retry(JOB)
+    assert job.frontier == ["1/0", "2"] and job.progress == (0, 5)
+
+
+def test_crashes_of_before_do_not_count_when_the_job_is_retried_from_another_step(hand):
+    """As with ``retry`` of the whole: every step starts over."""
+    job = hand(chain(add.s(1, 1), group(double.s(), double.s())))
+    job.run("0")
+    while isinstance(number := job.begin("1"), int):
+        job.state.release(JOB, "1", "lost", "w#")
+    assert number == "exhausted"
+    job.run("2")
+    attempts = job.state.begun(JOB)["1"]
+    assert job.fail("1", attempts) == "failed"
+
+    job.state.retry_from(JOB, "2")
+
+    assert job.begin("1") == attempts + 1
+
+
+def open_stream(job: Hand, key: str, items: int, **limits: Any) -> None:
+    source, attempt = Opened({"range": [0, items]}), job.begin(key)
+    each = {"step": {"task": "any"}, "source": source.source, "allow_failed": 0, "batch": 1, **limits}
+    fields = beginning(each, source, attempt)
+    assert job.state.open_stream(JOB, key, attempt, Stream.under(job.step(key), each), fields)[0] == "opened"
+
+
+def test_canvas_runs_when_a_stream_stood_in_its_place_before(hand):
+    """Its steps have the numbers of batches; they are not taken for those, nor a late batch for one."""
+    job = hand(chain(add.s(1, 1), double.s(), fail.si("x")))
+    job.run("0")
+    open_stream(job, "1", 3)
+    late = job.begin("1/0")
+    job.break_at("1/1")
+    job.state.retry_from(JOB, "0")
+    job.run("0")
+
+    job.expand("1", group(add.s(1, 1), add.s(2, 2)))
+
+    number = job.begin("1/0")
+    assert number > late
+    assert job.end("1/0", late) == "fenced"
+    assert job.end("1/0", number) == "recorded"
+    job.run("1/1")
+    assert job.frontier == ["2"]
+
+
+@pytest.mark.parametrize(("share", "items", "may"), [(0.29, 100, 29), (0.57, 100, 57), (0.01, 1000, 10)])
+def test_items_may_fail_when_their_share_is_no_exact_number(share, items, may, hand):
+    """0.29 of 100 is 28.999… in floating point."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    open_stream(job, "1", items, batch=items, allow_failed=share)
+    number = job.begin("1/0")
+
+    answers = [
+        job.end("1/0", number, dumps({"count": items, "failed": failed, "failures": {}, "item_us": 1}))
+        for failed in (may + 1, may)
+    ]
+
+    assert answers == ["over", "recorded"]
+
+
+def test_step_that_asks_goes_on_when_redis_is_away(own_redis, redis_server):
+    """Whether its job was cancelled is not known then, which is no reason to fail."""
+    with opened({"BROKER_URL": redis_server.url(0), "REDIS_URL": own_redis.url(1)}) as facade:
+        task = facade.app.tasks["tests.flows.until_cancelled"]
+        job = facade.launch(task.s("x"))
+        task.push_request(**{HEADER: {"job": job, "key": "0"}})
+        own_redis.stop()
+        assert task.cancelled is False
+        own_redis.start()
+
+        facade.cancel(job)
+
+        wait_until(lambda: task.cancelled, what="the step to see it")
+        task.pop_request()
