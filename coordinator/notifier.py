@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 
 from coordinator.state import StateManager
+from coordinator.state.connection import escaped
 
 logger = logging.getLogger("coordinator.alerts")
 
@@ -33,7 +34,7 @@ class Notifier:
             StateUnreachable: the alert is in the log but not in the stream.
         """
         self.log(message, job=job, severity=severity)
-        self._state.note_alert(message, job=job, severity=severity)
+        self._state.note_alert(escaped(message), job=job, severity=severity)
 
     def log(self, message: str, *, job: str = "", severity: str = "error") -> None:
         """Say in the log what a transition's script has put into the stream."""

@@ -84,6 +84,11 @@ def worker_command(
 @click.pass_obj
 def flower_command(session: Session, address: str, port: int, more: tuple[str, ...]) -> int:
     """Start Flower, the dashboard; FLOWER_BASIC_AUTH=user:password asks for a password."""
+    if any(word.lstrip("-").partition("=")[0] == "address" for word in more):  # Flower takes the last one
+        raise click.UsageError(
+            "expected --address before --, got it behind, where it is not checked",
+            click.get_current_context(),
+        )
     if not is_loopback(address) and not has_auth(more):
         raise click.UsageError(
             f"expected FLOWER_BASIC_AUTH=user:password in the environment to listen on {address}, "

@@ -13,6 +13,7 @@ from coordinator import Coordinator
 from coordinator.alerting.relay import KIND, Relay
 from coordinator.alerting.rules import Rules
 from coordinator.errors import JobFailed, JobRejected
+from coordinator.notifier import Notifier
 from coordinator.states import State, StepState
 from tests.conftest import Services
 from tests.flows import add, fail, wait_for_file
@@ -251,6 +252,13 @@ def test_secrets_stay_secret_when_a_channel_is_used_and_fails(coordinator, start
     delivery = next(job for job, state in deliveries(coordinator).items() if state == State.FAILED)
     error = coordinator.status(delivery).error
     assert "channel ops (json://)" in error["message"] and SECRET not in json.dumps(error)
+
+
+def test_alert_is_kept_when_it_names_a_file_that_is_no_utf_8(coordinator):
+    """What can't be written as it is, is written so that it can be read."""
+    Notifier(coordinator.state_manager).send_alert("no rows in \udcff.csv")
+
+    assert [alert["message"] for alert in coordinator.alerts()] == [r"no rows in \udcff.csv"]
 
 
 def test_doctor_says_who_is_told_when_it_looks(coordinator, monkeypatch):

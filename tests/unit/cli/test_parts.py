@@ -83,6 +83,15 @@ def test_flower_starts_without_a_password_when_only_this_machine_reaches_it(call
     assert f"--address={address}" in started[0][0]
 
 
+@pytest.mark.parametrize("word", ["--address=0.0.0.0", "--address", "-address=::"])
+def test_flower_is_refused_when_its_address_is_given_past_the_check(call, started, word):
+    """Of two addresses Flower takes the last: what is passed on may hold none."""
+    result = call("flower", "--", word)
+
+    assert result.exit_code == 2 and "before --" in result.stderr
+    assert not started
+
+
 def test_flower_password_is_not_on_the_command_line(call, started, monkeypatch):
     """Other users of the machine can read command lines, but not the environment."""
     monkeypatch.setenv("FLOWER_BASIC_AUTH", "me:secret")
