@@ -22,7 +22,7 @@ stalled  zset    jobs that were said to stand still, by the last progress (ms) t
 A job's own keys: ``m`` hash, what the job is, and the context of its trace; ``p`` string, the plan; ``r``
 hash, the journal; ``x`` hash, errors of failed steps; ``g`` hash, the plans of
 expanded steps; ``f`` hash, the flags; ``e`` stream, events, about 1,000 kept;
-``a`` hash, attempts of unfinished steps; ``b`` hash, the barriers' counts, and how many
+``a`` hash, attempts of steps that are unfinished or expanded; ``b`` hash, the barriers' counts, and how many
 steps stand in the place of one that expanded.
 ``s`` hash, streams, their limits and the shares of their steps in flight; ``v``
 hash, streams' records, pages and failed items (fields: ``lua/stream.lua``).

@@ -84,7 +84,7 @@ class StateManager(Standstills, Streams):
         """
         keys = self.keys.named(job, "m e r g a b x active outbox p f s v leases timers")
         answer = ["changed"]
-        while answer[0] == "changed":  # a step was recorded meanwhile
+        while answer[0] == "changed":  # a step was recorded, or expanded, meanwhile
             self.state(job)
             attempts = self.recorded_attempts(job)
             plan, fragments = self.plan(job), self.fragments(job)
@@ -101,7 +101,8 @@ class StateManager(Standstills, Streams):
                 "counts": goes.counts,
                 "steps": sum(fragments[step].size for step in goes.fragments),
             }
-            answer = self._steer(job, "retried", "forget", keys, [job, key, len(attempts), dumps(document)])
+            seen = len(attempts) + len(fragments)
+            answer = self._steer(job, "retried", "forget", keys, [job, key, seen, dumps(document)])
 
     def complete(self, job: str) -> None:
         """End a job whose every step was recorded while it could not move."""

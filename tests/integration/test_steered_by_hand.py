@@ -250,3 +250,49 @@ def test_step_that_asks_goes_on_when_redis_is_away(own_redis, redis_server):
 
         wait_until(lambda: task.cancelled, what="the step to see it")
         task.pop_request()
+
+
+def test_job_fails_again_when_no_message_can_be_made_after_a_retry_either(hand):
+    """Else it would stand for ever: nothing of it is under way."""
+    job = hand(add.s(1, 1))
+    unsendable = {"step": "0", "task": "any", "type": "StepUnsendable", "message": "no", "traceback": ""}
+    assert job.state.fail(JOB, "0", unsendable, owner="?") == "failed"
+
+    job.state.retry(JOB)
+
+    assert job.state.fail(JOB, "0", unsendable, owner="?") == "failed"
+    job.state.retry(JOB)
+    job.begin("0")
+    assert job.state.fail(JOB, "0", unsendable, owner="?") == "already"
+
+
+def test_fence_grows_when_a_step_that_expanded_runs_again(hand):
+    """What an earlier attempt still writes elsewhere must meet a higher number."""
+    job = hand(chain(add.s(1, 1), fail.si("x")))
+    job.expand("0", add.s(1, 1))
+    job.run("0/0")
+    job.break_at("1")
+
+    job.state.retry_from(JOB, "0")
+
+    assert job.begin("0") == 2
+
+
+def test_canvas_is_forgotten_when_a_step_expands_while_its_job_is_retried(hand, monkeypatch):
+    """Between the look at the journal and the script that forgets: it looks again."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    number, step = job.begin("1"), job.step("1")
+    job.state.cancel(JOB)
+    plan = compile_canvas(add.s(1, 1), prefix="1/", end=(("up", "1"), *step.follow))
+    begun = job.state.begun
+
+    def expand_meanwhile(name: str) -> dict[str, int]:
+        job.state.expand(JOB, "1", number, plan)
+        return begun(name)
+
+    monkeypatch.setattr(job.state, "begun", expand_meanwhile)
+    job.state.retry_from(JOB, "0")
+
+    assert job.state.fragments(JOB) == {}
+    assert job.frontier == ["0"] and job.progress == (0, 2)

@@ -3,7 +3,7 @@
 --       8 g (hash), 9 b (hash), 10 leases (zset), 11 active (zset), 12 timers (zset), 13 alerts (stream), 14 outbox (zset),
 --       15 s (hash), 16 v (hash)
 -- ARGV: 1 job, 2 step, 3 attempt, or '' with 4, 4 owner: fails the live attempt of that worker, or '?': fails
---       a step of which no attempt has begun, 5 error (JSON),
+--       a step of which no attempt has begun since it was stopped or forgotten, 5 error (JSON),
 --       6 message, 7 alert's kind, 8 retention (s), 9 channel, 10 lanes that the step is in, innermost first
 --       (JSON: race, number of its lanes, number of this one, first step, last step), 11 triggers of the error
 --       callbacks (JSON)
@@ -22,8 +22,8 @@ if ARGV[3] ~= '' then
   if not a or a.attempt ~= tonumber(ARGV[3]) or a.token == '' then return 'fenced' end
   if a.live == 0 and redis.call('HEXISTS', KEYS[4], step) == 1 then return 'already' end
 elseif ARGV[4] == '?' then
-  if a then return 'already' end
-  a = {attempt = 0, crashes = 0, retries = 0, token = '', started = 0, live = 0}
+  if a and a.token ~= '' then return 'already' end
+  a = a or {attempt = 0, crashes = 0, retries = 0, token = '', started = 0, live = 0}
 elseif not a or a.live ~= 1 or string.sub(a.token, 1, #ARGV[4]) ~= ARGV[4] then
   return 'already'
 end

@@ -80,8 +80,7 @@ for _, part in ipairs(cjson.decode(ARGV[5])) do
     redis.call('HSET', KEYS[2], race, '>' .. part[7])
     note(KEYS[5], 'won', race, 'by the lane that ended with step ' .. step)
   elseif what == 'up' then
-    redis.call('HSET', KEYS[2], part[2], '@')
-    redis.call('HDEL', KEYS[3], part[2])
+    redis.call('HSET', KEYS[2], part[2], '@') -- its attempt stays in a: no record tells the number
   elseif what == 'next' then
     if moving then
       redis.call('ZADD', KEYS[11], now, job .. '|' .. part[2])

@@ -2,7 +2,7 @@
 -- KEYS: 1 m (hash), 2 e (stream), 3 r (hash), 4 g (hash), 5 a (hash), 6 b (hash), 7 x (hash),
 --       8 active (zset), 9 outbox (zset), 10 p (string), 11 f (hash), 12 s (hash), 13 v (hash), 14 leases (zset),
 --       15 timers (zset)
--- ARGV: 1 job, 2 step, 3 number of records that the caller saw, 4 what goes (JSON: records, by attempt, and steps
+-- ARGV: 1 job, 2 step, 3 number of records and fragments that the caller saw, 4 what goes (JSON: records, by attempt, and steps
 --       that have begun, by 0;
 --       fragments; counts of the joins)
 -- Returns: {'processing' | 'received'} | {'changed'} | {'illegal', state} | {'gone'}
@@ -12,7 +12,7 @@
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {'gone'} end
 if state ~= 'failed' and state ~= 'cancelled' then return {'illegal', state} end
-if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[3]) then return {'changed'} end
+if redis.call('HLEN', KEYS[3]) + redis.call('HLEN', KEYS[4]) ~= tonumber(ARGV[3]) then return {'changed'} end
 local goes = cjson.decode(ARGV[4])
 local keys = {meta = KEYS[1], records = KEYS[3], attempts = KEYS[5], errors = KEYS[7], barriers = KEYS[6],
   streams = KEYS[12], leases = KEYS[14], timers = KEYS[15]}

@@ -197,7 +197,6 @@ local function complete(s, level)
   else
     redis.call('HSET', s.keys.r, s.owner, '@')
   end
-  redis.call('HDEL', s.keys.a, s.owner)
   local list = get(s, 'list')
   if list then
     for page = 0, math.ceil(get(s, 'total') / PAGE_ITEMS) - 1 do
