@@ -8,6 +8,7 @@ models. What an endpoint does stands in ``jobs.py`` and ``service.py``.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +36,7 @@ class Api:
 
     coordinator: Coordinator
     settings: WebSettings
+    looking: threading.Lock = field(default_factory=threading.Lock)  # held by who looks at the broker
     broker_seen: tuple[float, str] = (0.0, "")  # when the broker was looked at (monotonic), and how it was
 
     @cached_property

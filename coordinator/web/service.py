@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from celery import Celery
 from flask import Response, request, url_for
 from prometheus_client import exposition
 from redis.exceptions import RedisError
@@ -71,17 +72,25 @@ def openapi(api: Api) -> Any:
 
 
 def _broker(api: Api) -> str:
-    """Return how the broker is, as it was seen at most a few seconds ago."""
-    seen_at, found = api.broker_seen
-    if not found or time.monotonic() - seen_at > BROKER_LOOK_S:
-        with api.coordinator.app.connection_for_write() as connection:
-            try:
-                connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_S)
-                found = "ok"
-            except Exception:  # kombu raises whatever its transport does; the address stays unsaid here
-                found = "unreachable"
-        api.broker_seen = (time.monotonic(), found)
-    return found
+    """Return how the broker is, as it was seen a few seconds ago; one thread looks at a time."""
+    if api.looking.acquire(blocking=not api.broker_seen[1]):
+        try:
+            seen_at, found = api.broker_seen
+            if not found or time.monotonic() - seen_at > BROKER_LOOK_S:
+                found = _look(api.coordinator.app)
+                api.broker_seen = (time.monotonic(), found)
+        finally:
+            api.looking.release()
+    return api.broker_seen[1]
+
+
+def _look(app: Celery) -> str:
+    with app.connection_for_write(connect_timeout=BROKER_TIMEOUT_S) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_S)
+        except Exception:  # kombu raises whatever its transport does; the address stays unsaid here
+            return "unreachable"
+    return "ok"
 
 
 OPERATIONS = (

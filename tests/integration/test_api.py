@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
+from celery import Celery
 from flask import Flask
 from flask.testing import FlaskClient
 
-from coordinator.web import WebSettings, make_blueprint
+from coordinator.web import WebSettings, make_blueprint, service
+from coordinator.web.operations import Api
 from tests.flows import add, fail, wait_for_file
 
 
@@ -244,6 +249,21 @@ def test_api_lives_in_another_application_when_mounted(coordinator, token):
     assert client.get("/batuta/jobs").content_type == "application/problem+json"
     assert client.get("/batuta/openapi.json").json["servers"] == [{"url": "/batuta"}]
     assert client.get("/nonsense").content_type.startswith("text/html")
+
+
+def test_readiness_costs_one_thread_when_the_broker_is_frozen():
+    """Anyone may ask: while one looks at a broker that says nothing, others say what was seen before."""
+    with socket.create_server(("127.0.0.1", 0)) as frozen, ThreadPoolExecutor(4) as threads:
+        broker = Celery(broker=f"amqp://127.0.0.1:{frozen.getsockname()[1]}//", set_as_current=False)
+        api = Api(SimpleNamespace(app=broker), WebSettings(is_open=True), broker_seen=(-60.0, "ok"))
+
+        seen = list(threads.map(lambda _: service._broker(api), range(4)))
+
+        assert sorted(seen) == ["ok", "ok", "ok", "unreachable"]
+        frozen.accept()[0].close()
+        frozen.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            frozen.accept()
 
 
 def test_openapi_says_what_there_is_when_read(client):
