@@ -1,9 +1,8 @@
 """Send what a trigger names, then take it off the outbox.
 
-Owns the way from a trigger to messages. Invariant: an outbox entry goes only
-after the broker has confirmed all of its messages, so a crash at any place
-leaves an entry that somebody else sends. First dispatch, crash recovery, retry
-and resume all end here.
+Owns the way from a trigger to messages. Invariant: an outbox entry goes only after the broker has
+confirmed all of its messages, and that of an error callback only when it has ended, so a crash at any
+place leaves an entry that somebody else sends. First dispatch, crash recovery, retry and resume all end here.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class Outbox:
         except JobNotFound:  # the job is kept no longer
             self._state.sent(job, [trigger])
             return 0
-        return self._deliver(job, trigger, self._open_steps(job, trigger, plan))
+        return self._deliver(job, trigger, self._open_steps(job, trigger, plan), plan.sent_by(trigger))
 
     def frontier(self, job: str) -> list[PlannedStep]:
         """Return the steps that are ready, not recorded, not running and not waiting for a timer."""
@@ -72,16 +71,24 @@ class Outbox:
         plans = {prefix_of(trigger): self._state.plan(job, prefix_of(trigger)) for trigger in triggers}
         steps = [step for trigger in triggers for step in plans[prefix_of(trigger)].sent_by(trigger)]
         self._hand_over(job, steps)
-        self._state.sent(job, list(triggers))
+        self._note_sent(job, triggers, steps)
         return len(steps)
 
-    def _deliver(self, job: str, trigger: str, steps: Sequence[PlannedStep]) -> int:
+    def _deliver(
+        self, job: str, trigger: str, steps: Sequence[PlannedStep], named: Sequence[PlannedStep] = ()
+    ) -> int:
+        """Send steps, all that the trigger names or those that are left of them."""
         if not trigger.startswith("="):
             steps = self._due_now(job, steps)
         retries = self._state.retries(job) if trigger.startswith("=") or trigger == FRONTIER else {}
         self._hand_over(job, steps, retries, _Touch(self._state, job, trigger))
-        self._state.sent(job, [trigger])
+        self._note_sent(job, [trigger], named or steps)
         return len(steps)
+
+    def _note_sent(self, job: str, triggers: Sequence[str], steps: Sequence[PlannedStep]) -> None:
+        """Take triggers off the outbox; error callbacks stay there until they have ended."""
+        are_callbacks = any(step.phase == PHASE_ERRBACK for step in steps)
+        (self._state.called if are_callbacks else self._state.sent)(job, list(triggers))
 
     def _hand_over(
         self,

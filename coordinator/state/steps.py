@@ -176,6 +176,10 @@ class Steps(Views):
         with self._reaching:
             self.client.zrem(self.keys.named(job, "outbox")[0], *[f"{job}|{trigger}" for trigger in triggers])
 
+    def called(self, job: str, triggers: list[str]) -> None:
+        """Note that error callbacks were sent: see ``lua/called.lua``."""
+        self._run("called", self.keys.named(job, "m r x outbox"), [job, self._lease_ms, *triggers])
+
     def touch(self, job: str, trigger: str) -> None:
         """Say that a trigger's many messages are still being sent, so that nobody else sends them."""
         with self._reaching:

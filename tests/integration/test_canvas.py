@@ -94,6 +94,25 @@ def test_error_callback_is_called_when_a_deadline_has_passed(coordinator, start_
     wait_until(lambda: calls.exists(), what="the error callback")
 
 
+def test_error_callback_is_called_when_its_message_was_lost(coordinator, start_worker, services, tmp_path):
+    """Its job has ended, so no watermark looks for it: it stays in the outbox until it has ended too."""
+    start_worker(env=JOBS)
+    calls, other = tmp_path / "calls", f"{services.env['COORDINATOR_QUEUE']}-other"
+    job = coordinator.launch(fail.si("boom").on_error(note_failure.s(str(calls)).set(queue=other)))
+    with pytest.raises(JobFailed):
+        coordinator.wait(job, timeout_s=20)
+    with coordinator.app.connection_for_write() as connection:
+        queue = coordinator.app.amqp.queues[other](connection.default_channel)
+        queue.declare()
+        wait_until(queue.purge, what="the callback's message, to take it away")
+
+    start_worker(env=JOBS, queues=[other])
+
+    wait_until(lambda: lines(calls), what="the error callback")
+    outbox = coordinator.state_manager.keys.named(job, "outbox")[0]
+    wait_until(lambda: not coordinator.state_manager.client.zcard(outbox), what="nothing to be left to send")
+
+
 # -- countdown, eta, expires --------------------------------------------------
 def test_countdown_waits_in_redis_and_outlives_the_workers_when_set(coordinator, start_worker, tmp_path):
     """No message is sent before its time, so no worker holds it; one that comes later runs it."""

@@ -94,5 +94,8 @@ for _, part in ipairs(cjson.decode(ARGV[5])) do
       {KEYS[1], KEYS[2], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[14], KEYS[15]})
   end
 end
-if not moving then age(KEYS[1], {KEYS[2], KEYS[4]}) end
+if not moving then
+  age(KEYS[1], {KEYS[2], KEYS[4]})
+  redis.call('ZREM', KEYS[11], job .. '|=' .. step) -- an error callback stays there until now
+end
 return answer

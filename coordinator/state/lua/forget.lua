@@ -15,7 +15,7 @@ if state ~= 'failed' and state ~= 'cancelled' then return {'illegal', state} end
 if redis.call('HLEN', KEYS[3]) + redis.call('HLEN', KEYS[4]) ~= tonumber(ARGV[3]) then return {'changed'} end
 local goes = cjson.decode(ARGV[4])
 local keys = {meta = KEYS[1], records = KEYS[3], attempts = KEYS[5], errors = KEYS[7], barriers = KEYS[6],
-  streams = KEYS[12], leases = KEYS[14], timers = KEYS[15]}
+  streams = KEYS[12], leases = KEYS[14], timers = KEYS[15], outbox = KEYS[9]}
 for step, attempt in pairs(goes['records']) do
   lanes.regain(keys, step)
   redis.call('HDEL', KEYS[3], step)

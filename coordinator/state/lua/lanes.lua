@@ -80,7 +80,7 @@ local function reopen_step(keys, step)
 end
 
 -- A failed job goes on: every step starts over, lanes that failed race again, and error callbacks may be called again.
--- keys: meta, records, attempts, errors, barriers, streams, leases, timers.
+-- keys: meta, records, attempts, errors, barriers, streams, leases, timers, outbox.
 function lanes.reopen(keys, job)
   -- Crashes and retries of before no longer count against a step.
   -- Its attempt number stays: a late writer of an old attempt must still meet the fence.
@@ -105,6 +105,7 @@ function lanes.reopen(keys, job)
     local steps = cjson.decode(errbacks)
     for _, trigger in ipairs(steps) do
       redis.call('HDEL', keys.records, string.sub(trigger, 2))
+      redis.call('ZREM', keys.outbox, job .. '|' .. trigger)
       stop(keys, job, string.sub(trigger, 2)) -- one that runs still speaks of a failure that is past
     end
     redis.call('HINCRBY', keys.meta, 'total', 0 - #steps)
