@@ -31,6 +31,9 @@ TRIVIAL = "tests.integration.trivial_app"
 USER = """
 import signal, sys
 from coordinator.embedded import Embedded
+# Under nohup, or in the background of a shell, they are ignored, which a process hands on.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Embedded(sys.argv[1]) as embedded:
     if "worker" in sys.argv:
         embedded.start_worker(1, app="tests.integration.trivial_app")
@@ -136,7 +139,7 @@ def test_embedded_leaves_nothing_behind_when_its_user_is_ended(
     """Ctrl-C, SIGTERM, a closed terminal and SIGKILL all end the server and the worker soon."""
     assert len(started_from(home)) >= 5  # the user, two guards, server, worker and its child
     os.killpg(user.pid, number)
-    user.wait()
+    user.wait(timeout=20)
     wait_until(lambda: nothing_left(home), what="every process of the home to end")
 
 
