@@ -39,15 +39,17 @@ class Browser:
 
     def find(self, css: str) -> WebElement:
         """Wait until something that can be seen matches, and return it."""
-        wait_until(lambda: self.sees(css), what=f"{css} on the page")
-        return next(element for element in self._all(css) if element.is_displayed())
+        return wait_until(lambda: self._seen(css), what=f"{css} on the page")
 
     def sees(self, css: str) -> bool:
         """Whether something that can be seen matches now."""
+        return self._seen(css) is not None
+
+    def _seen(self, css: str) -> WebElement | None:
         try:
-            return any(element.is_displayed() for element in self._all(css))
+            return next((element for element in self._all(css) if element.is_displayed()), None)
         except StaleElementReferenceException:  # the page was drawn anew meanwhile
-            return self.sees(css)
+            return self._seen(css)
 
     def text(self, css: str) -> str:
         return self.find(css).text
