@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from coordinator import Coordinator
+from coordinator import Coordinator, Settings
 from coordinator.web import WebSettings, create_app
 from coordinator.web.tokens import SCOPES, new_token
 from tests.conftest import Services
 from tests.facade import opened
+from tests.integration.by_hand import Hand
 from tests.servers import Redis
 
 
@@ -39,6 +41,17 @@ def elsewhere(coordinator: Coordinator) -> Iterator[Callable[..., Coordinator]]:
         yield lambda **changed: stack.enter_context(
             opened(dataclasses.replace(coordinator.settings, **changed))
         )
+
+
+@pytest.fixture
+def hand(redis_server: Redis) -> Callable[[Any], Hand]:
+    """Make a job of a canvas, to be driven by hand."""
+    env = {
+        "BROKER_URL": redis_server.url(0),
+        "REDIS_URL": redis_server.url(1),
+        "COORDINATOR_PREFIX": f"h{secrets.token_hex(4)}",
+    }
+    return lambda canvas: Hand(Settings.from_env(env), canvas)
 
 
 @pytest.fixture

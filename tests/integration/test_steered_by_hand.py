@@ -2,89 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from celery import chain, chord, group
 from kombu.utils.json import dumps
 
 from coordinator import race
-from coordinator.batch import beginning
 from coordinator.compiler import compile_canvas
 from coordinator.dispatcher import HEADER
-from coordinator.plan import PlannedStep, prefix_of
-from coordinator.settings import Settings
-from coordinator.sources import Opened
-from coordinator.state import StateManager
 from coordinator.states import State
-from coordinator.stream import Stream
 from tests.facade import opened
 from tests.flows import add, double, fail, mark, total
+from tests.integration.by_hand import JOB, open_stream
 from tests.waiting import wait_until
-
-JOB = "by-hand"
-
-
-class Hand:
-    """Plays all workers of one job."""
-
-    def __init__(self, state: StateManager, canvas: Any) -> None:
-        self.state = state
-        plan = compile_canvas(canvas)
-        fields = {"kind": "any", "receipt": "r", "total": plan.size, "params": "{}"}
-        state.submit(JOB, State.PROCESSING, fields, plan=plan)
-
-    def step(self, key: str) -> PlannedStep:
-        self.state.look_at_epoch(JOB)
-        return self.state.plan(JOB, prefix_of(key)).by_key[key]
-
-    def begin(self, key: str) -> Any:
-        """Begin a step; returns the attempt's number, or why it does not run."""
-        answer = self.state.begin(JOB, self.step(key), f"w#{secrets.token_hex(4)}")
-        return answer[1] if answer[0] == "run" else answer[0]
-
-    def end(self, key: str, attempt: int, turn: str = "") -> str:
-        record = dumps([key, attempt, 1, 1, "w"])
-        return self.state.finish(JOB, key, attempt, record, self.step(key).follow, turn)[0]
-
-    def fail(self, key: str, attempt: int) -> str:
-        error = {"step": key, "task": "any", "type": "ValueError", "message": "no", "traceback": ""}
-        return self.state.fail(JOB, key, error, attempt=attempt)
-
-    def run(self, *keys: str) -> None:
-        for key in keys:
-            assert self.end(key, self.begin(key)) == "recorded"
-
-    def break_at(self, key: str) -> str:
-        return self.fail(key, self.begin(key))
-
-    def expand(self, key: str, canvas: Any) -> None:
-        step = self.step(key)
-        end = (("up", key), *step.follow)
-        plan = compile_canvas(canvas, prefix=f"{key}/", end=end, errbacks=step.errbacks)
-        assert self.state.expand(JOB, key, self.begin(key), plan) == "expanded"
-
-    @property
-    def frontier(self) -> list[str]:
-        plan, fragments = self.state.plan(JOB), self.state.fragments(JOB)
-        return [step.key for step in plan.frontier(self.state.recorded(JOB), fragments)]
-
-    @property
-    def progress(self) -> tuple[int, int]:
-        status = self.state.status(JOB)
-        return status.steps_done, status.steps_total
-
-
-@pytest.fixture
-def hand(redis_server) -> Callable[[Any], Hand]:
-    env = {
-        "BROKER_URL": redis_server.url(0),
-        "REDIS_URL": redis_server.url(1),
-        "COORDINATOR_PREFIX": f"h{secrets.token_hex(4)}",
-    }
-    return lambda canvas: Hand(StateManager(Settings.from_env(env)), canvas)
 
 
 @pytest.mark.parametrize(
@@ -191,13 +120,6 @@ def test_crashes_of_before_do_not_count_when_the_job_is_retried_from_another_ste
     job.state.retry_from(JOB, "2")
 
     assert job.begin("1") == attempts + 1
-
-
-def open_stream(job: Hand, key: str, items: int, **limits: Any) -> None:
-    source, attempt = Opened({"range": [0, items]}), job.begin(key)
-    each = {"step": {"task": "any"}, "source": source.source, "allow_failed": 0, "batch": 1, **limits}
-    fields = beginning(each, source, attempt)
-    assert job.state.open_stream(JOB, key, attempt, Stream.under(job.step(key), each), fields)[0] == "opened"
 
 
 def test_canvas_runs_when_a_stream_stood_in_its_place_before(hand):
