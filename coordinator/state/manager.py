@@ -15,7 +15,7 @@ from kombu.utils.json import dumps
 
 from coordinator.downstream import forgetting
 from coordinator.errors import IllegalTransition, JobNotFound
-from coordinator.plan import Plan
+from coordinator.plan import PHASE_CHECK, Plan
 from coordinator.state.journal import LOST, OUT
 from coordinator.state.standstills import Standstills
 from coordinator.state.steps import flags_json
@@ -100,6 +100,9 @@ class StateManager(Standstills, Streams):
                 "fragments": sorted(goes.fragments),
                 "counts": goes.counts,
                 "steps": sum(fragments[step].size for step in goes.fragments),
+                "checks": any(
+                    plan.by_key[step].phase == PHASE_CHECK for step in goes.records & set(plan.by_key)
+                ),
             }
             seen = len(attempts) + len(fragments)
             answer = self._steer(job, "retried", "forget", keys, [job, key, seen, dumps(document)])

@@ -90,7 +90,7 @@ class Steps(Views):
         reasons = "; ".join(f"{name}: {flag.reason}" for name, flag in flags.items() if not flag.valid)
         return self._run(
             "gate",
-            self.keys.named(job, "m r a f e p leases outbox active timers alerts"),
+            self.keys.named(job, "m r a f e p leases outbox active timers alerts x g b s v"),
             [
                 job,
                 key,

@@ -13,6 +13,7 @@ from coordinator.attempt import owner_of
 from coordinator.errors import JobFailed
 from coordinator.state import step_id
 from coordinator.states import State
+from coordinator.validation import verdicts
 from tests.flows import (
     add,
     boom,
@@ -156,3 +157,23 @@ def test_retried_step_goes_on_when_celery_reports_the_failure_of_before(coordina
     coordinator.app.backend.mark_as_failure(task_id, ValueError("no"), request=request)
 
     assert coordinator.status(job).state == State.PROCESSING
+
+
+def test_checks_decide_anew_when_the_job_is_retried_from_one_of_them(coordinator, start_worker):
+    """They begin only while their job is received; it stood for ever."""
+    job = coordinator.submit("sum_to", {"n": 4}).id
+    state, (*checks, gate) = coordinator.state_manager, coordinator.state_manager.plan(job).steps[:3]
+    for step in checks:
+        number = state.begin(job, step, "w#1")[1]
+        state.finish(job, step.key, number, f'[null, {number}, 1, 1, "w"]', step.follow)
+    number, flags = state.begin(job, gate, "w#1")[1], verdicts(["positive", "even"], [None, None], "x", "2")
+    state.decide(job, gate.key, number, f'[{{}}, {number}, 1, 1, "w"]', gate.follow[0][1], flags)
+    assert state.state(job) == State.PROCESSING
+    coordinator.cancel(job)
+
+    coordinator.retry(job, from_step=checks[0].key)
+
+    assert state.state(job) == State.RECEIVED
+    assert state.get_validation_status(job).verdict == "pending"
+    start_worker()
+    assert coordinator.wait(job, timeout_s=20) == 12

@@ -4,7 +4,7 @@
 --       15 timers (zset)
 -- ARGV: 1 job, 2 step, 3 number of records and fragments that the caller saw, 4 what goes (JSON: records, by attempt, and steps
 --       that have begun, by 0;
---       fragments; counts of the joins)
+--       fragments; counts of the joins; whether checks are among them, which then decide anew)
 -- Returns: {'processing' | 'received'} | {'changed'} | {'illegal', state} | {'gone'}
 -- Invariant: a forgotten step's attempts go on counting, so that a late writer still meets its fence, also one that
 -- runs at this moment, on a value that is forgotten; the epoch
@@ -32,6 +32,7 @@ for _, step in ipairs(goes['fragments']) do
   stream.forget({m = KEYS[1], s = KEYS[12], v = KEYS[13]}, step)
 end
 for join, count in pairs(goes['counts']) do redis.call('HSET', KEYS[6], join, count) end
+if goes['checks'] then redis.call('HDEL', KEYS[1], 'receipt') end
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 redis.call('HINCRBY', KEYS[1], 'total', 0 - goes['steps'])
 local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'received'

@@ -1,6 +1,6 @@
 -- Write the verdicts of a job's checks as flags and decide: processing or rejected.
 -- KEYS: 1 m (hash), 2 r (hash), 3 a (hash), 4 f (hash), 5 e (stream), 6 p (string), 7 leases (zset),
---       8 outbox (zset), 9 active (zset), 10 timers (zset), 11 alerts (stream)
+--       8 outbox (zset), 9 active (zset), 10 timers (zset), 11 alerts (stream), then the job's other keys
 -- ARGV: 1 job, 2 step, 3 attempt (the fence), 4 record (JSON), 5 trigger of the work,
 --       6 flags (JSON: check -> flag without its time), 7 reasons joined ('' when all are valid),
 --       8 retention (s), 9 channel
@@ -39,8 +39,9 @@ if ARGV[7] ~= '' then
   note(KEYS[5], 'rejected', '', ARGV[7])
   alert(KEYS[11], job, 'rejected', 'warning', ARGV[7])
   redis.call('ZREM', KEYS[10], job .. '|!deadline')
-  end_job(KEYS[1], KEYS[9], job, 'rejected', now, ARGV[8], ARGV[9],
-    {KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]})
+  local keys = {KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]}
+  for i = 12, #KEYS do keys[#keys + 1] = KEYS[i] end
+  end_job(KEYS[1], KEYS[9], job, 'rejected', now, ARGV[8], ARGV[9], keys)
   return {'recorded'}
 end
 moved(KEYS[1], 'received', 'processing')
