@@ -78,8 +78,7 @@ class Outbox:
         self, job: str, trigger: str, steps: Sequence[PlannedStep], named: Sequence[PlannedStep] = ()
     ) -> int:
         """Send steps, all that the trigger names or those that are left of them."""
-        if not trigger.startswith("="):
-            steps = self._due_now(job, steps)
+        steps = self._due_now(job, steps, have_waited=trigger.startswith("="))
         retries = self._state.retries(job) if trigger.startswith("=") or trigger == FRONTIER else {}
         self._hand_over(job, steps, retries, _Touch(self._state, job, trigger))
         self._note_sent(job, [trigger], named or steps)
@@ -109,12 +108,12 @@ class Outbox:
             for part in (steps[:half], steps[half:]):
                 self._hand_over(job, part, retries, on_part)
 
-    def _due_now(self, job: str, steps: Sequence[PlannedStep]) -> Sequence[PlannedStep]:
+    def _due_now(self, job: str, steps: Sequence[PlannedStep], *, have_waited: bool) -> Sequence[PlannedStep]:
         """Set the timers of the steps that are to run later, and return the others."""
         later = [step for step in steps if _is_later(step)]
         if not later:
             return steps
-        due = self._state.postpone(job, later)
+        due = self._state.postpone(job, later, have_waited=have_waited)
         return [step for step in steps if step.key in due or not _is_later(step)]
 
     def _open_steps(self, job: str, trigger: str, plan: Plan) -> list[PlannedStep]:

@@ -147,14 +147,15 @@ class Steps(Views):
             )[0]
         )
 
-    def postpone(self, job: str, steps: Sequence[PlannedStep]) -> set[str]:
+    def postpone(self, job: str, steps: Sequence[PlannedStep], *, have_waited: bool = False) -> set[str]:
         """Set the timers of steps that are to run later; returns the keys whose time has come."""
         args: list[Any] = []
         for step in steps:
             options = step.options or {}
             delay_ms = round(float(options.get("countdown") or 0) * 1000)
-            args += [step.key, *(("at", options["eta_ms"]) if "eta_ms" in options else ("in", delay_ms))]
-        return set(self._run("postpone", self.keys.named(job, "r a timers"), [job, *args]))
+            when = ("at", options["eta_ms"]) if "eta_ms" in options else ("in", delay_ms)
+            args += [step.key, *(("now", 0) if have_waited else when)]
+        return set(self._run("postpone", self.keys.named(job, "r a timers m"), [job, *args]))
 
     def defer(self, job: str, key: str, attempt: int, delay_ms: int, message: str) -> str:
         """Give the lease back and set a timer: see ``lua/defer.lua``."""

@@ -82,10 +82,11 @@ end
 -- A failed job goes on: every step starts over, lanes that failed race again, and error callbacks may be called again.
 -- keys: meta, records, attempts, errors, barriers, streams, leases, timers, outbox.
 function lanes.reopen(keys, job)
-  -- Crashes and retries of before no longer count against a step.
+  -- Crashes and retries of before no longer count against a step, nor does it wait for one of them.
   -- Its attempt number stays: a late writer of an old attempt must still meet the fence.
   for _, step in ipairs(redis.call('HKEYS', keys.attempts)) do
     local a = read_attempt(keys.attempts, step)
+    if a.retries > 0 then redis.call('ZREM', keys.timers, job .. '|' .. step) end
     a.crashes, a.retries = 0, 0
     if redis.call('HEXISTS', keys.errors, step) == 1 then a.live = 0 end
     write_attempt(keys.attempts, step, a)
