@@ -34,6 +34,8 @@ _KEPT = (
     "acks_on_failure_or_timeout",
     "store_errors_even_if_ignored",
 )
+#: Where a task's ``__call__`` is Celery's own: as written, and as a worker replaces it at its start.
+CELERYS_CALL = ("celery.app.task", "celery.app.trace")
 
 
 def install(app: Celery, settings: Settings | None = None) -> Celery:
@@ -84,12 +86,12 @@ def _class_of(own: Any) -> type:
     kept = {name: getattr(own, name) for name in _KEPT if hasattr(own, name)}
     request = symbol_by_name(getattr(own, "Request", Request))
     base = StepRequest if issubclass(StepRequest, request) else type("Request", (StepRequest, request), {})
-    call = mro_lookup(own, "__call__", stop={Task, object}, monkey_patched=["celery.app.task"])
-    body = own.__call__ if call else None  # a class that calls its tasks in its own way goes on doing so
+    if mro_lookup(own, "__call__", stop={Task, object}, monkey_patched=CELERYS_CALL):
+        kept["body"] = own.__call__  # a class that calls its tasks in its own way goes on doing so
     return type(
         own.__name__,
         (Step, own),
-        {**kept, "Request": base, "own_strategy": own.Strategy, "body": body, "__module__": own.__module__},
+        {**kept, "Request": base, "own_strategy": own.Strategy, "__module__": own.__module__},
     )
 
 

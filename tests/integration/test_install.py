@@ -11,6 +11,7 @@ from unittest.mock import MagicMock
 
 import pytest
 from celery import Celery, Task
+from celery.app import trace
 
 from coordinator import install
 from coordinator.errors import SettingsError
@@ -180,6 +181,37 @@ def test_tasks_are_adopted_whenever_they_are_defined():
     assert isinstance(app.tasks["celery.starmap"], Step)
     assert next(t for key, t in app.tasks.items() if key.endswith(".based")).colour == "red"
     assert install(app) is app and adopted(app.tasks["whole"]) is app.tasks["whole"]
+    app.close()
+
+
+def test_body_of_a_task_is_its_code_when_it_was_adopted_before_a_worker_began(monkeypatch):
+    """Looking at a task while the project is imported completes its application: all its steps failed."""
+    app = make_project()
+
+    class Loud(Task):
+        def __call__(self, *args):
+            return f"{super().__call__(*args)}!"
+
+    @app.task(name="plain")
+    def plain(x):
+        return x
+
+    @app.task(name="loud", base=Loud)
+    def loud(x):
+        return x
+
+    install(app, SETTINGS)
+    app.finalize()
+    monkeypatch.setattr(Task, "__call__", Task.__call__)  # restored afterwards, as is the next
+    monkeypatch.setattr(Task, "_stackprotected", False, raising=False)
+    trace._install_stack_protection()  # as a worker does at its start
+
+    @app.task(name="late")
+    def late(x):
+        return x
+
+    assert [app.tasks[name].body("x") for name in ("plain", "loud", "late")] == ["x", "x!", "x"]
+    assert app.tasks["late"].body.__func__ is Step.body
     app.close()
 
 
