@@ -61,7 +61,10 @@ def readyz(api: Api) -> Answer:
 
 def metrics(api: Api) -> Response:
     """Metrics for Prometheus."""
-    encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+    try:
+        encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+    except (TypeError, ValueError):  # a version that is no number
+        encode, content_type = exposition.choose_encoder("")
     return Response(encode(make_registry(api.coordinator.state_manager)), content_type=content_type)
 
 

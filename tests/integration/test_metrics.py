@@ -117,6 +117,14 @@ def test_metrics_are_served_and_cost_one_round_trip_when_there_are_many_jobs(coo
     assert asked < 16 * 8
 
 
+@pytest.mark.parametrize("accept", ["text/plain;version=x", "application/openmetrics-text;version=1=2", ";;=,"])
+def test_metrics_are_plain_when_what_is_asked_for_makes_no_sense(coordinator, accept):
+    """A header that no scraper sends gets the format that all read."""
+    client = create_app(coordinator, WebSettings(is_open=True)).test_client()
+    answer = client.get("/metrics", headers={"Accept": accept})
+    assert (answer.status_code, answer.content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+
+
 def test_metrics_say_that_redis_is_away_when_it_is(coordinator, sample, monkeypatch):
     """Whoever scrapes gets an answer, which says so."""
     monkeypatch.setattr(coordinator.state_manager.client, "pipeline", _refuse)
