@@ -43,7 +43,7 @@ def check_same_origin(handler: Any) -> None:
     origin = request.headers.get("Origin")
     if site and site != "same-origin":
         raise HTTPError(403, "Cross-site request forbidden")
-    if origin and urlsplit(origin).netloc != request.host and not site:
+    if origin and origin.partition("://")[2] != request.host and not site:
         raise HTTPError(403, "Cross-origin request forbidden")
     logs_in = bool(options.basic_auth or options.auth) and "Authorization" in request.headers
     if not (site or origin) and (logs_in or handler.unauthenticated_api):

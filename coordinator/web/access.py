@@ -58,9 +58,12 @@ def is_loopback(address: str) -> bool:
 
 
 def _refuse_others() -> None:
-    host = urlsplit(f"//{request.host}").hostname or ""
+    try:
+        host = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:  # no host at all, such as "["
+        host = ""
     origin = request.headers.get("Origin")
-    is_own = origin is None or urlsplit(origin).netloc == request.host
+    is_own = origin is None or origin.partition("://")[2] == request.host
     is_direct = "X-Forwarded-For" not in request.headers and "Forwarded" not in request.headers
     if not (is_loopback(request.remote_addr or "") and is_loopback(host) and is_own and is_direct):
         raise ApiProblem(

@@ -32,6 +32,9 @@ def test_api_answers_this_machine_alone_when_opened_without_tokens(coordinator):
     for strange in (
         {"environ_base": {"REMOTE_ADDR": "192.0.2.1"}},
         {"headers": {"Host": "rebound.example"}},
+        {"headers": {"Host": "[::1"}},
+        {"headers": {"Host": ""}},
+        {"headers": {"Origin": "http://["}},
         {"headers": {"Origin": "https://evil.example"}},
         {"headers": {"X-Forwarded-For": "192.0.2.1"}},
     ):

@@ -116,6 +116,7 @@ def test_steering_is_refused_when_it_comes_from_elsewhere(coordinator, start_flo
         {},
         {"X_XSRFToken": "guess"},
         {"X_XSRFToken": token, "Origin": "http://evil.example"},
+        {"X_XSRFToken": token, "Origin": "http://["},
         {"X_XSRFToken": token, "Sec_Fetch_Site": "cross-site"},
         {"X_XSRFToken": token, "Host": "evil.example"},
         {"X_XSRFToken": token, "X_Forwarded_For": "203.0.113.7"},
