@@ -146,8 +146,9 @@ class Event:
     at_ms: int
     job: str
     event: str  # submitted, flag, rejected, processing, retry, failed, redriven, fenced …
-    step: str = ""
+    step: str = ""  # its key; of a redrive also what was sent again: "*" for all that was ready
     detail: str = ""
+    is_due: bool = False  # of a redrive: the step's own timer or lease was over
 
 
 def new_job_id(kind: str) -> str:

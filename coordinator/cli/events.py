@@ -71,7 +71,7 @@ def show_events(session: Session, found: Iterable[Event]) -> None:
                 clock(event.at_ms),
                 job,
                 f"{event.event:<11}",
-                event.step.removeprefix("="),
+                event.step,
                 event.detail,
             ]
             click.echo("  ".join(filter(None, words)).rstrip())

@@ -110,7 +110,7 @@ def timeline(ran: Sequence[Ran], events: Sequence[Event], now_ms: int) -> str:
 
 def _is_mark(event: Event) -> bool:
     """Whether an event says that something went wrong: a retry that came due as it should does not."""
-    return event.event in MARKS and not (event.event == "redriven" and event.step.startswith("="))
+    return event.event in MARKS and not event.is_due
 
 
 def _end(attempt: Ran, failed_at: dict[str, int], now_ms: int) -> int:

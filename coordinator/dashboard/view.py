@@ -21,7 +21,7 @@ from coordinator.graph import Graph, Node, Tally, draw, fold
 from coordinator.plan import Plan
 from coordinator.state.overview import INTERNAL, Cursor
 from coordinator.state.standing import Standing, standing
-from coordinator.states import Event, JobStatus
+from coordinator.states import JobStatus
 from coordinator.stream import Stream
 from coordinator.submission import CANVAS
 
@@ -68,11 +68,6 @@ def row(job: JobStatus) -> dict[str, Any]:
     }
 
 
-def _event(event: Event) -> dict[str, Any]:
-    # A timer or a lease that is over names its step as a trigger.
-    return asdict(event) | {"step": event.step.removeprefix("=")}
-
-
 def job_view(facade: Coordinator, job: str, known: str = "") -> dict[str, Any]:
     """Return all that a job's page shows; pictures and lists only where they are not what ``known`` names."""
     status = facade.status(job)
@@ -85,7 +80,7 @@ def job_view(facade: Coordinator, job: str, known: str = "") -> dict[str, Any]:
         "timeline": timeline(stands.ran, events, now_ms),
         "flags": [asdict(flag) for flag in status.flags],
         "errors": errors,
-        "events": [_event(event) for event in reversed(events[-SHOWN_EVENTS:])],
+        "events": [asdict(event) for event in reversed(events[-SHOWN_EVENTS:])],
     }
     marks = {name: _mark(name, part) for name, part in parts.items()}
     have = set(known.split(","))

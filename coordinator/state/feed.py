@@ -14,7 +14,7 @@ from typing import Any
 from coordinator.state.keys import SHARDS
 from coordinator.state.overview import INTERNAL
 from coordinator.state.reaching import reaching
-from coordinator.state.views import Views, decoded, ms_of
+from coordinator.state.views import Views, event_fields, ms_of
 from coordinator.states import Event
 
 #: Jobs whose kind is remembered: it never changes.
@@ -70,7 +70,7 @@ class Feed:
 
     def _read(self, answers: list[Any]) -> list[tuple[int, str, Happening]]:
         texts = [
-            (shard, stamp.decode(), decoded(fields))
+            (shard, stamp.decode(), event_fields(fields))
             for shard, entries in enumerate(answers)
             for stamp, fields in entries
         ]

@@ -56,7 +56,10 @@ class Views(Overview):
     def events(self, job: str, after: str = "0") -> list[Event]:
         """Return a job's events, oldest first, that came after the event ``after``."""
         entries = self.client.xrange(self._key(job, "e"), min=f"({after}" if after != "0" else "-")
-        return [_event(job, entry_id.decode(), decoded(fields)) for entry_id, fields in entries]
+        return [
+            Event(stamp, ms_of(stamp), job=job, **event_fields(fields))
+            for stamp, fields in ((entry_id.decode(), fields) for entry_id, fields in entries)
+        ]
 
     def alerts(self, limit: int = 100) -> list[dict[str, Any]]:
         """Return the newest alerts."""
@@ -145,10 +148,11 @@ class Views(Overview):
         return StepStatus(*head, StepState.READY if is_ready else StepState.WAITING, attempt, worker, started)
 
 
-def _event(job: str, entry_id: str, fields: dict[str, str]) -> Event:
-    return Event(
-        entry_id, ms_of(entry_id), job, fields["event"], fields.get("step", ""), fields.get("detail", "")
-    )
+def event_fields(entry: dict[bytes, bytes]) -> dict[str, Any]:
+    """Return what an entry of events says. A timer or a lease that is over names its step as a trigger."""
+    fields: dict[str, Any] = decoded(entry)
+    step = str(fields.get("step", ""))
+    return fields | {"step": step.removeprefix("="), "is_due": step.startswith("=")}
 
 
 def ms_of(entry_id: str) -> int:

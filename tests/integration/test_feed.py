@@ -69,3 +69,11 @@ def test_feed_has_only_one_kind_when_asked(coordinator):
     assert jobs() == {"a-1", "b-1", "gone"}
     assert jobs("b") == {"b-1"}
     assert jobs("coordinator.alert") == {"coordinator.alert-1"}
+
+
+def test_event_names_its_step_when_a_timer_or_a_lease_was_over(coordinator):
+    """What reads events, a script or a page, meets the step's key, not the mark of a trigger."""
+    feed, job = coordinator.feed(), coordinator.launch(add.s(1, 1))
+    coordinator.state_manager.note_event(job, "redriven", "=0", "1 message")
+    for event in (coordinator.events(job)[-1], feed.new()[-1]):
+        assert (event.step, event.is_due) == ("0", True)

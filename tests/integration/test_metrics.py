@@ -117,7 +117,9 @@ def test_metrics_are_served_and_cost_one_round_trip_when_there_are_many_jobs(coo
     assert asked < 16 * 8
 
 
-@pytest.mark.parametrize("accept", ["text/plain;version=x", "application/openmetrics-text;version=1=2", ";;=,"])
+@pytest.mark.parametrize(
+    "accept", ["text/plain;version=x", "application/openmetrics-text;version=1=2", ";;=,"]
+)
 def test_metrics_are_plain_when_what_is_asked_for_makes_no_sense(coordinator, accept):
     """A header that no scraper sends gets the format that all read."""
     client = create_app(coordinator, WebSettings(is_open=True)).test_client()

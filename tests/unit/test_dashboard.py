@@ -21,7 +21,7 @@ def test_timeline_marks_what_went_wrong_when_steps_ran_again():
     """Retries and losses have a row of their own; a timer that fired as it should is no loss."""
     events = [
         Event("1-0", 1000, "j", "retry", "0", "retry in 2 s: <timeout>"),
-        Event("2-0", 3000, "j", "redriven", "=0", "1 messages"),
+        Event("2-0", 3000, "j", "redriven", "0", "1 message", is_due=True),
         Event("3-0", 5000, "j", "lease-expired", "0", "attempt 2"),
     ]
 
