@@ -152,14 +152,15 @@ class _Touch:
 
 
 def _refusal(job: str, step: PlannedStep, error: Exception) -> dict[str, str]:
+    kind = "StepUnsendable"
+    message = f"no message can be made of {step.task}: {error!r}; look at its options and routes"
     if isinstance(error, StepTooLarge):
+        kind = "StepTooLarge"
         message = f"{error}; pass large arguments by reference, or raise RabbitMQ's max_message_size"
-    else:
-        message = f"no message can be made of {step.task}: {error!r}; look at its options and routes"
     return {
         "step": step_id(job, step.key, step.label),
         "task": step.task,
-        "type": "StepTooLarge" if isinstance(error, StepTooLarge) else "StepUnsendable",
+        "type": kind,
         "message": message,
         "traceback": "",
     }
