@@ -21,6 +21,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from coordinator import blobs
 from coordinator.compiler import compile_canvas
+from coordinator.counted import counted
 from coordinator.errors import (
     BatutaError,
     InvalidParams,
@@ -237,7 +238,7 @@ class Attempt:
         if verdict == "fenced":
             raise Ignore(f"the canvas of attempt {self.number} was refused: it came late")
         self._send([plan.root_trigger])
-        return f"expanded into {len(plan.steps)} steps"
+        return f"expanded into {counted(len(plan.steps), 'step')}"
 
     def _stream(self, streamed: Streamed) -> str:
         answer = self._patiently(streamed.opens, self)

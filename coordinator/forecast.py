@@ -17,6 +17,7 @@ from celery import Signature
 
 from coordinator.canvas import EACH
 from coordinator.compiler import compile_canvas
+from coordinator.counted import counted
 from coordinator.plan import NEVER, Plan, PlannedStep
 from coordinator.stream import BATCH, FAN_IN, MOST_IN_BATCH, Stream
 
@@ -159,7 +160,7 @@ def _batched(step: PlannedStep, batches: Mapping[str, Any]) -> tuple[str, int, i
     paged = ", and 1 for each page" if "pages" in over else ""
     if "range" not in over:
         each = (
-            f"each {size:,} items"
+            f"each {counted(size, 'item')}"
             if size
             else f"each batch, of about 100 ms of work and 1 to {MOST_IN_BATCH:,} items"
         )
@@ -168,9 +169,9 @@ def _batched(step: PlannedStep, batches: Mapping[str, Any]) -> tuple[str, int, i
     most = _with_merges(math.ceil(items / (size or 1)), merges=merges)
     least = _with_merges(math.ceil(items / (size or MOST_IN_BATCH)), merges=merges)
     if size:
-        return f"{items:,} items in batches of {size:,}{merged}", least, most
+        return f"{counted(items, 'item')} in batches of {size:,}{merged}", least, most
     return (
-        f"{items:,} items in batches of about 100 ms of work, 1 to {MOST_IN_BATCH:,} items{merged}",
+        f"{counted(items, 'item')} in batches of about 100 ms of work, 1 to {MOST_IN_BATCH:,} items{merged}",
         least,
         most,
     )

@@ -26,6 +26,7 @@ from celery.worker import state as worker_state
 from coordinator import about  # noqa: F401  a worker answers for itself when it is asked
 from coordinator.alerting import Alerting
 from coordinator.attempt import owner_of
+from coordinator.counted import counted
 from coordinator.errors import BatutaError, BrokerUnreachable, JobNotFound, StateUnreachable
 from coordinator.limits import is_expendable
 from coordinator.parts import Parts
@@ -174,9 +175,7 @@ class Reconciler:
                 return
             count = self._parts.outbox.send_again(job, trigger)
             if count:
-                self._state.note_event(
-                    job, "redriven", trigger, "1 message" if count == 1 else f"{count} messages"
-                )
+                self._state.note_event(job, "redriven", trigger, counted(count, "message"))
 
     @contextlib.contextmanager
     def _apart(self, job: str, trigger: str = "") -> Iterator[None]:

@@ -18,6 +18,7 @@ from celery.utils.time import timezone
 from celery.worker.request import Request
 
 from coordinator.attempt import Attempt, Replaced, owner_of
+from coordinator.counted import counted
 from coordinator.dispatcher import HEADER
 from coordinator.errors import BatutaError, StateUnreachable
 from coordinator.state import parse_step_id
@@ -131,7 +132,9 @@ class Step(Task):
         if limit is not None and request.retries + 1 > limit:
             if exc is not None:
                 raise exc
-            raise MaxRetriesExceededError(f"{request.id} was retried {limit} times, which is the limit")
+            raise MaxRetriesExceededError(
+                f"{request.id} was retried {counted(limit, 'time')}, which is the limit"
+            )
         if eta is not None:
             countdown = (
                 max(0.0, (eta - timezone.now(eta.tzinfo)).total_seconds()) if hasattr(eta, "tzinfo") else 0

@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from coordinator.counted import counted
 from coordinator.errors import JobNotFound
 from coordinator.parts import Parts
 from coordinator.plan import PHASE_CHECK, PHASE_WORK, PlannedStep
@@ -118,8 +119,8 @@ class Watermark:
             self._state.note_outbox(job, f"={step.key}")
             self._parts.outbox.send_again(job, f"={step.key}")
         if lost:
-            self._state.note_event(job, "redriven", lost[0].key, f"{len(lost)} messages were lost")
-            logger.warning("redriven: %s messages of job %s were lost", len(lost), job)
+            self._state.note_event(job, "redriven", lost[0].key, f"lost: {counted(len(lost), 'message')}")
+            logger.warning("redriven: %s of job %s lost", counted(len(lost), "message"), job)
 
     def _open(self, job: str) -> dict[str, list[PlannedStep]]:
         """Return the steps that should be on their way, by queue: ready, idle, and not in the outbox."""

@@ -15,6 +15,7 @@ from functools import cached_property
 from kombu.exceptions import OperationalError
 
 from coordinator import about
+from coordinator.counted import counted
 from coordinator.errors import BatutaError, BrokerUnreachable, JobNotFound, StateUnreachable
 from coordinator.forecast import tasks_of
 from coordinator.parts import Parts
@@ -132,7 +133,7 @@ class _Look:
                 advice = "wait; a time_limit on the task bounds it, `cancel` ends it"
                 yield Reason("leased", f"{held} (attempt {step.attempts})", advice, step.id)
         if count > len(steps):
-            yield Reason("leased", f"{count - len(steps)} more steps run")
+            yield Reason("leased", f"{counted(count - len(steps), 'more step')} running")
 
     def _retrying(self, steps: list[StepStatus]) -> Iterator[Reason]:
         for step in steps:
@@ -177,18 +178,17 @@ class _Look:
         return queues
 
     def _queue(self, queue: Queue, count: int) -> Reason:
-        steps = f"{count} step{'s' if count > 1 else ''}"
+        steps = counted(count, "step")
         consumers = queue.consumers
         if consumers is None:
             consumers = sum(queue.name in worker.queues for worker in self._workers)
         if not consumers:
-            waiting = f"{steps} of this job and {queue.messages} messages wait there"
+            waiting = f"{steps} of this job and {counted(queue.messages, 'message')} wait there"
             found = f"no consumer on queue {queue.name}: {waiting}"
             return Reason("no-consumer", found, f"`manage.py worker -Q {queue.name}`", needs_you=True)
         if queue.messages:
-            found = (
-                f"{steps} behind {queue.messages} messages in queue {queue.name}, with {consumers} consumers"
-            )
+            messages, readers = counted(queue.messages, "message"), counted(consumers, "consumer")
+            found = f"{steps} behind {messages} in queue {queue.name}, with {readers}"
             return Reason("behind", found, "wait, or start more workers")
         found = f"{steps} sent to queue {queue.name}, which is empty: held by a busy worker, or lost"
         return Reason("sent", found, f"wait: what was lost is found and sent again within about {SENT_S} s")

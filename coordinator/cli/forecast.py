@@ -9,6 +9,7 @@ import click
 
 from coordinator.cli.output import Column, show_rows
 from coordinator.cli.session import Session, as_called
+from coordinator.counted import counted
 
 if TYPE_CHECKING:
     from coordinator.forecast import Forecast
@@ -46,7 +47,7 @@ def forecast_row(forecast: Forecast, serving: Serving) -> dict[str, Any]:
 
 def expected(forecast: Forecast) -> list[str]:
     """Say how many messages a run without a failure sends, and on what that depends."""
-    lines = [f"{forecast.messages:,} messages" + (", and those of each" if forecast.more else "")]
+    lines = [counted(forecast.messages, "message") + (", and those of each" if forecast.more else "")]
     lines += [f"  step {more.step} adds {more.words}" for more in forecast.more]
     if forecast.spared:
         lines.append(f"  races send up to {forecast.spared:,} fewer: what is lost is not sent")

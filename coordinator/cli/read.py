@@ -131,7 +131,7 @@ def older_versions(jobs: Iterable[JobStatus], present: Mapping[str, str]) -> lis
     running = [job for job in jobs if job.version and not job.state.is_terminal]
     counts = Counter((job.kind, job.version) for job in running if present.get(job.kind, "") != job.version)
     return [
-        f"{number:,} of {kind} go on as version {version}; "
+        f"{number:,} of {kind} {'goes' if number == 1 else 'go'} on as version {version}; "
         + (f"new ones are {present[kind]}" if kind in present else "the kind is not registered here")
         for (kind, version), number in sorted(counts.items())
     ]

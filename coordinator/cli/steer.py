@@ -13,6 +13,7 @@ from coordinator.cli.exits import exit_code
 from coordinator.cli.options import common, kind_option, state_option
 from coordinator.cli.output import coloured, show_json
 from coordinator.cli.session import Session
+from coordinator.counted import counted
 from coordinator.errors import BatutaError, Unreachable
 from coordinator.states import JobStatus, State
 
@@ -143,12 +144,14 @@ def is_askable() -> bool:
 
 def _ask(verb: str, ids: list[str]) -> None:
     if not is_askable():
-        raise click.UsageError(f"{len(ids)} jobs to {verb}: nobody to ask, so -y is needed", _context())
+        raise click.UsageError(
+            f"{counted(len(ids), 'job')} to {verb}: nobody to ask, so -y is needed", _context()
+        )
     for job_id in ids[:SHOWN_JOBS]:
         click.echo(f"  {job_id}", err=True)
     if len(ids) > SHOWN_JOBS:
         click.echo(f"  … and {len(ids) - SHOWN_JOBS} more", err=True)
-    click.confirm(f"{verb} {len(ids)} jobs?", abort=True, err=True)
+    click.confirm(f"{verb} {counted(len(ids), 'job')}?", abort=True, err=True)
 
 
 def _change_all(session: Session, ids: list[str], change: Change) -> int:

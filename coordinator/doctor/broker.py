@@ -7,6 +7,7 @@ from typing import Any
 
 from kombu import Connection
 
+from coordinator.counted import counted
 from coordinator.doctor.finding import ERROR, OK, WARN, Finding, judged
 from coordinator.errors import BrokerUnreachable
 from coordinator.parts import Parts
@@ -64,12 +65,12 @@ def _queue(queue: Queue, wanted: str) -> Iterator[Finding]:
         yield Finding(
             name,
             ERROR,
-            f"{queue.messages} messages and no consumer",
+            f"{counted(queue.messages, 'message')} and no consumer",
             f"start a worker that reads it: `manage.py worker -Q {queue.name}`",
         )
     else:
-        consumers = "" if queue.consumers is None else f", {queue.consumers} consumers"
-        yield Finding(name, OK, f"{queue.messages} messages wait{consumers}")
+        consumers = "" if queue.consumers is None else f", {counted(queue.consumers, 'consumer')}"
+        yield Finding(name, OK, f"{counted(queue.messages, 'message')} waiting{consumers}")
 
 
 def _version(connection: Connection) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from coordinator.counted import counted
 from coordinator.doctor.connection import once
 from coordinator.doctor.finding import ERROR, OK, WARN, Finding, judged
 from coordinator.reach import unreachable
@@ -35,7 +36,7 @@ def look(url: str) -> tuple[list[str], Finding]:
     }
     kept_twice = {node["master_id"] for node in nodes.values() if "fail" not in node["flags"]}
     alone = [place for id_, place in primaries.items() if id_ not in kept_twice]
-    found = f"{state}, {len(primaries)} primaries"
+    found = f"{state}, {counted(len(primaries), 'primary', 'primaries')}"
     if state != "ok":
         advice = "`redis-cli cluster nodes` names the node that is away; jobs wait until its slots are served"
         return list(_urls(asked, primaries.values())), Finding("cluster", ERROR, found, advice)

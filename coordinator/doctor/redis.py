@@ -12,6 +12,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from coordinator.counted import counted
 from coordinator.doctor import cluster
 from coordinator.doctor.connection import once
 from coordinator.doctor.finding import ERROR, OK, WARN, Finding, judged
@@ -98,7 +99,7 @@ def jobs(parts: Parts) -> Iterator[Finding]:
     )
     yield judged(
         "outbox",
-        f"{left} entries older than {LEFT_S:g} s" if left else "nothing is left unsent",
+        f"{counted(left, 'entry', 'entries')} older than {LEFT_S:g} s" if left else "nothing is left unsent",
         "they could not be sent: look at the broker, and for `reconcile-failed` in the workers' logs",
         fault=WARN if left else "",
     )

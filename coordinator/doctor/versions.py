@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from coordinator import registry
 from coordinator.about import WorkerAbout
+from coordinator.counted import counted
 from coordinator.doctor.finding import OK, WARN, Finding, judged
 from coordinator.errors import JobNotFound, UnknownKind
 from coordinator.forecast import tasks_of
@@ -28,7 +29,9 @@ def versions(parts: Parts) -> Iterator[Finding]:
     if not counts:
         return
     old = [name for name in counts if _present(name[0]) not in (None, name[1])]
-    found = [f"{kind} {version}: {_jobs(number)}" for (kind, version), number in sorted(counts.items())]
+    found = [
+        f"{kind} {version}: {counted(number, 'job')}" for (kind, version), number in sorted(counts.items())
+    ]
     now = sorted({f"{kind} is at {_present(kind)} now" for kind, _ in old})
     advice = "each goes on with the plan that it has; keep the tasks that it names until it has ended"
     yield Finding("versions of jobs", OK, "; ".join([*found, *now]), advice if old else "")
@@ -85,7 +88,3 @@ def _present(kind: str) -> str | None:
         return registry.kind(kind).version
     except UnknownKind:
         return None
-
-
-def _jobs(number: int) -> str:
-    return f"{number:,} job{'s' if number > 1 else ''}"

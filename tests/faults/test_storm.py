@@ -134,7 +134,9 @@ def submit(coordinator, canvas: Any, key: str) -> None:
 def messages_redriven(coordinator, job: str) -> tuple[int, int]:
     """Return how many messages of a job the reconciler sent, and how many of them for lost ones."""
     details = [event.detail for event in coordinator.events(job) if event.event == "redriven"]
-    counts = [(int(re.search(r"\d+", detail).group()), "lost" in detail) for detail in details]
+    counts = [
+        (int(re.search(r"[\d,]+", detail).group().replace(",", "")), "lost" in detail) for detail in details
+    ]
     return sum(count for count, _ in counts), sum(count for count, is_lost in counts if is_lost)
 
 

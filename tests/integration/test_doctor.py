@@ -29,6 +29,7 @@ def test_doctor_finds_nothing_wrong_when_all_is_well(coordinator, start_worker, 
     found = coordinator.findings()
 
     assert not [finding for finding in found if not finding.ok]
+    assert "1 consumers" not in str(found)
     assert {"settings", "redis", "persistence", "eviction", "broker", "workers", "versions", "kinds"} <= {
         finding.name for finding in found
     }
