@@ -33,6 +33,7 @@ from coordinator.parts import Parts
 from coordinator.quiet import QuietJobs
 from coordinator.state import parse_step_id
 from coordinator.state.steps import CAME_BACK_EMPTY
+from coordinator.variables import strangers
 from coordinator.watermark import Watermark
 
 logger = logging.getLogger(__name__)
@@ -218,6 +219,8 @@ class ReconcilerStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         parts: Parts = worker.app.parts
+        for stranger in strangers():
+            logger.warning("setting-unread: %s", stranger)
         self._thread = threading.Thread(
             target=self._run, args=(parts, worker.hostname), name="reconciler", daemon=True
         )

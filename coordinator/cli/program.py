@@ -17,6 +17,7 @@ from coordinator import __version__
 from coordinator.cli.exits import ReaderLeft, report
 from coordinator.cli.options import common
 from coordinator.cli.session import Session
+from coordinator.variables import strangers
 
 # Section → command → (module, what it does).
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
@@ -127,3 +128,6 @@ def _show_version(ctx: click.Context, _: click.Parameter, is_asked: bool) -> Non
 @common
 def main() -> None:
     """Durable jobs on Celery: one id, one state, one progress bar, one cancel, one retry."""
+    if click.get_current_context().invoked_subcommand != "worker":  # its own log says it
+        for stranger in strangers():
+            click.echo(f"warning: {stranger}", err=True)

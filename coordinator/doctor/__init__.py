@@ -20,6 +20,7 @@ from coordinator.doctor.finding import ERROR, OK, WARN, Finding
 from coordinator.errors import BatutaError, SettingsError
 from coordinator.parts import Parts
 from coordinator.settings import Settings
+from coordinator.variables import strangers
 
 __all__ = ["Finding", "findings"]
 
@@ -61,6 +62,9 @@ def settings(chosen: Settings) -> Iterator[Finding]:
     for fault in faults:
         found, _, advice = fault.rpartition("; ")
         yield Finding("settings", ERROR, found, advice)
+    for stranger in strangers():
+        found, _, advice = stranger.rpartition("; ")
+        yield Finding("settings", WARN, found, advice)
     if not faults:
         yield Finding("settings", OK, f"lease {chosen.lease_s:g} s, tick {chosen.tick_s:g} s")
 

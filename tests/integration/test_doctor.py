@@ -36,6 +36,19 @@ def test_doctor_finds_nothing_wrong_when_all_is_well(coordinator, start_worker, 
     assert time.monotonic() - started < ANSWERED_S
 
 
+def test_doctor_and_worker_tell_of_a_setting_when_nothing_reads_it(
+    coordinator, start_worker, services, monkeypatch
+):
+    """A mistyped variable would be left out in silence; the worker's log names the one that was meant."""
+    monkeypatch.setenv("COORDINATOR_REDIS_UR", "x")
+    warned = next(found for found in coordinator.findings() if found.name == "settings" and not found.ok)
+    assert (warned.level, warned.advice) == ("warn", "did you mean REDIS_URL?")
+
+    worker = start_worker()
+
+    wait_until(lambda: "setting-unread: COORDINATOR_REDIS_UR" in worker.log.read_text(), what="the warning")
+
+
 def test_doctor_answers_soon_when_nothing_answers(elsewhere, services):
     """Broker and Redis are both said to be away; workers are not asked."""
     broker = "amqp://a:secret@127.0.0.1:1//" if services.kind == "rabbitmq" else "redis://127.0.0.1:1/0"

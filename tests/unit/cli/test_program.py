@@ -139,3 +139,11 @@ def test_job_is_named_in_the_advice_when_it_failed(facade, call):
 def test_group_lists_its_commands_in_reading_order():
     """What a newcomer needs first stands first."""
     assert main.list_commands(click.Context(main))[0] == "demo"
+
+
+def test_setting_is_told_of_once_when_it_is_mistyped(facade, call, monkeypatch):
+    """On stderr, so that what a script reads stays as it was."""
+    monkeypatch.setenv("COORDINATOR_LEASES", "5")
+    result = call("list", "-o", "json")
+    assert result.stderr.count("warning: COORDINATOR_LEASES is set, but nothing reads it") == 1
+    assert json.loads(result.stdout) == []

@@ -242,7 +242,7 @@ def test_list_says_which_versions_still_run_when_kinds_have_moved_on(facade, cal
 
     assert result.stdout.splitlines()[1].split()[1:4] == ["processing", "0", "3/10"]
     assert "3 of orders go on as version 0; new ones are 1" in result.stderr
-    assert "1 of refunds go on as version 7; the kind is not registered here" in result.stderr
+    assert "1 of refunds goes on as version 7; the kind is not registered here" in result.stderr
     assert json.loads(call("list", "-o", "json").stdout)[0]["version"] == "0"
 
 
