@@ -17,6 +17,7 @@ from coordinator.errors import JobNotFound, StepTooLarge
 from coordinator.plan import DELAYS, PHASE_ERRBACK, Plan, PlannedStep, prefix_of
 from coordinator.state import StateManager
 from coordinator.state.keys import step_id
+from coordinator.state.plans import FIRST_EPOCH
 from coordinator.stream import Stream
 
 #: While many messages are on their way, how often their entry is said to be in hand.
@@ -36,51 +37,61 @@ class Outbox:
 
     def send(self, job: str, triggers: Sequence[str]) -> int:
         """Send what the triggers name; returns the number of messages."""
+        epoch = self._state.epoch(job)
         named = [trigger for trigger in triggers if trigger.startswith("=")]
-        count = self._deliver_named(job, named) if named else 0
+        count = self._deliver_named(job, named, epoch) if named else 0
         for trigger in triggers:
             if trigger in named:
                 continue
             steps = self._state.plan(job, prefix_of(trigger)).sent_by(trigger)
-            count += self._deliver(job, trigger, steps)
+            count += self._deliver(job, trigger, steps, epoch=epoch)
         return count
 
     def send_first(self, job: str, plan: Plan) -> int:
         """Send what a job begins with, from the plan that it was just submitted with."""
-        return self._deliver(job, plan.root_trigger, plan.sent_by(plan.root_trigger))
+        return self._deliver(job, plan.root_trigger, plan.sent_by(plan.root_trigger), epoch=FIRST_EPOCH)
 
     def send_again(self, job: str, trigger: str) -> int:
         """Send what a trigger names and is neither recorded nor running: for an entry that was left.
 
         Returns the number of messages.
         """
-        self._state.look_at_epoch(job)
+        epoch = self._state.look_at_epoch(
+            job
+        )  # before the journal is read: another thread may notice a new one
         try:
             plan = self._state.plan(job, prefix_of(trigger))
         except JobNotFound:  # the job is kept no longer
             self._state.sent(job, [trigger])
             return 0
-        return self._deliver(job, trigger, self._open_steps(job, trigger, plan), plan.sent_by(trigger))
+        steps = self._open_steps(job, trigger, plan)
+        return self._deliver(job, trigger, steps, plan.sent_by(trigger), epoch=epoch)
 
     def frontier(self, job: str) -> list[PlannedStep]:
         """Return the steps that are ready, not recorded, not running and not waiting for a timer."""
         return self._open_steps(job, FRONTIER, self._state.plan(job))
 
-    def _deliver_named(self, job: str, triggers: Sequence[str]) -> int:
+    def _deliver_named(self, job: str, triggers: Sequence[str], epoch: str) -> int:
         """Send steps that are named one by one and have never been sent, all at once."""
         plans = {prefix_of(trigger): self._state.plan(job, prefix_of(trigger)) for trigger in triggers}
         steps = [step for trigger in triggers for step in plans[prefix_of(trigger)].sent_by(trigger)]
-        self._hand_over(job, steps)
+        self._hand_over(job, steps, epoch=epoch)
         self._note_sent(job, triggers, steps)
         return len(steps)
 
     def _deliver(
-        self, job: str, trigger: str, steps: Sequence[PlannedStep], named: Sequence[PlannedStep] = ()
+        self,
+        job: str,
+        trigger: str,
+        steps: Sequence[PlannedStep],
+        named: Sequence[PlannedStep] = (),
+        *,
+        epoch: str,
     ) -> int:
         """Send steps, all that the trigger names or those that are left of them."""
         steps = self._due_now(job, steps, have_waited=trigger.startswith("="))
         retries = self._state.retries(job) if trigger.startswith("=") or trigger == FRONTIER else {}
-        self._hand_over(job, steps, retries, _Touch(self._state, job, trigger))
+        self._hand_over(job, steps, retries, _Touch(self._state, job, trigger), epoch=epoch)
         self._note_sent(job, [trigger], named or steps)
         return len(steps)
 
@@ -95,10 +106,12 @@ class Outbox:
         steps: Sequence[PlannedStep],
         retries: Mapping[str, int] | None = None,
         on_part: Callable[[], None] | None = None,
+        *,
+        epoch: str,
     ) -> None:
         """Publish steps; one whose message can't be made or taken fails, and holds up no other."""
         try:
-            self._dispatcher.send(job, steps, retries, epoch=self._state.epoch(job), on_part=on_part)
+            self._dispatcher.send(job, steps, retries, epoch=epoch, on_part=on_part)
         except (StepTooLarge, *UNSENDABLE) as refused:
             self._dispatcher.close()  # with the messages that were gathered before this one
             if len(steps) == 1:
@@ -106,7 +119,7 @@ class Outbox:
                 return
             half = len(steps) // 2
             for part in (steps[:half], steps[half:]):
-                self._hand_over(job, part, retries, on_part)
+                self._hand_over(job, part, retries, on_part, epoch=epoch)
 
     def _due_now(self, job: str, steps: Sequence[PlannedStep], *, have_waited: bool) -> Sequence[PlannedStep]:
         """Set the timers of the steps that are to run later, and return the others."""

@@ -56,6 +56,7 @@ def reasons(parts: Parts, job: str) -> list[Reason]:
         ]
     try:
         status = parts.state.status(job)
+        parts.state.look_at_epoch(job)
         found = [*_of_state(status)] if status.state.is_terminal else [*_Look(parts, status).reasons()]
     except StateUnreachable as error:
         return [Reason("redis-unreachable", str(error), "see `doctor`", needs_you=True)]

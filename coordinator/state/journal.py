@@ -18,7 +18,7 @@ from coordinator.errors import JobNotFound
 from coordinator.plan import Plan, Shape, filled, leaves, prefix_of
 from coordinator.state.ending import Ending
 from coordinator.state.keys import SHARDS
-from coordinator.state.plans import Plans
+from coordinator.state.plans import Plans, epoch_of
 from coordinator.state.reaching import reaching
 from coordinator.state.streamed import Streamed
 from coordinator.states import Flag, State, Validation
@@ -116,6 +116,7 @@ class Journal(Plans, Streamed):
         """
         lanes: list[list[Any]] = []
         errbacks: list[str] = []
+        self.look_at_epoch(job)
         try:
             while key:
                 plan = self.plan(job, prefix_of(key))
@@ -178,7 +179,9 @@ class Journal(Plans, Streamed):
         pipe = self.client.pipeline(transaction=True)
         for letter in "rxa":
             pipe.hget(self._key(job, letter), key)
-        record, error, attempt = pipe.execute()
+        pipe.hget(self._key(job, "m"), "epoch")
+        record, error, attempt, epoch = pipe.execute()
+        self.notice_epoch(job, epoch_of(epoch))
         if record in (LOST.encode(), OUT.encode()):
             return ("failed", error.decode()) if error is not None else ("lost", None)
         if record is not None:
@@ -226,6 +229,7 @@ class Journal(Plans, Streamed):
 
     def result(self, job: str) -> Any:
         """Return the value of a job that succeeded."""
+        self.look_at_epoch(job)
         return self.value(job, self.plan(job).result)
 
     # -- private ------------------------------------------------------------

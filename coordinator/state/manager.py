@@ -17,6 +17,7 @@ from coordinator.downstream import forgetting
 from coordinator.errors import IllegalTransition, JobNotFound
 from coordinator.plan import PHASE_CHECK, Plan
 from coordinator.state.journal import LOST, OUT
+from coordinator.state.plans import FIRST_EPOCH
 from coordinator.state.standstills import Standstills
 from coordinator.state.steps import flags_json
 from coordinator.state.streams import Streams
@@ -39,7 +40,7 @@ class StateManager(Standstills, Streams):
     ) -> list[str]:
         """Create a job, once. Returns ``["created"]`` or ``["duplicate", state, kind]``."""
         pairs = [part for pair in fields.items() for part in pair]
-        return self._run(
+        answer = self._run(
             "submit",
             self.keys.named(job, "m p f e jobs active outbox timers alerts"),
             [
@@ -53,6 +54,9 @@ class StateManager(Standstills, Streams):
                 *pairs,
             ],
         )
+        if answer[0] == "created":  # under an id that another job may have had
+            self.notice_epoch(job, FIRST_EPOCH)
+        return answer
 
     def cancel(self, job: str, reason: str = "") -> None:
         """Cancel a job: nothing of it starts from now on."""

@@ -1,8 +1,9 @@
 """The plans of jobs, kept at hand for a while.
 
-Owns which plan a process goes by. Invariant: a plan never changes while its job's epoch is the
-same; where steps are made to run again, and may put another canvas in their place, the epoch
-rises, and whoever acts on a plan has noticed it.
+Owns which plan a process goes by. Invariant: a job's own plan never changes; what stands in a step's
+place does not while its job's epoch is the same. Where steps are made to run again, and may put
+another canvas in their place, the epoch rises, and whoever acts on a plan, or shows what it gave,
+has noticed it.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ class Plans:
     def __init__(self, client: Any, keys: Keys) -> None:
         self.client = client
         self.keys = keys
-        self._plans: OrderedDict[tuple[str, str], tuple[float, Plan]] = OrderedDict()
+        self._plans: OrderedDict[tuple[str, ...], tuple[float, Plan]] = OrderedDict()
         self._epochs: dict[str, str] = {}  # of the jobs that were retried from a step
 
     def plan(self, job: str, prefix: str = "") -> Plan:
         """Return a job's plan, or with ``prefix`` "5/" the plan that took the place of step 5."""
-        cached = self._plans.get((job, prefix))
+        known = self._known_as(job, prefix)  # before it is read: another thread may notice a new epoch
+        cached = self._plans.get(known)
         if cached and time.monotonic() - cached[0] < PLAN_CACHE_S:
             return cached[1]
         blob = (
@@ -44,11 +46,13 @@ class Plans:
         )
         if blob is None:
             raise JobNotFound(f"job {job} has no plan {prefix!r} any more", job=job)
-        return self.remember(job, prefix, plan_of(blob))
+        return self._keep(known, plan_of(blob))
 
-    def remember(self, job: str, prefix: str, plan: Plan) -> Plan:
-        """Keep a plan at hand for a while."""
-        self._plans[job, prefix] = (time.monotonic(), plan)
+    def _known_as(self, job: str, prefix: str) -> tuple[str, ...]:
+        return (job, prefix, self.epoch(job)) if prefix else (job,)
+
+    def _keep(self, known: tuple[str, ...], plan: Plan) -> Plan:
+        self._plans[known] = (time.monotonic(), plan)
         while len(self._plans) > PLAN_CACHE_SIZE:
             self._plans.popitem(last=False)
         return plan
@@ -59,20 +63,29 @@ class Plans:
 
     def notice_epoch(self, job: str, epoch: str) -> None:
         """Forget the plans of a job whose steps have been made to run again since they were read."""
-        if self.epoch(job) != epoch:
-            for known in [known for known in list(self._plans) if known[0] == job]:  # other threads add to it
-                self._plans.pop(known, None)
-            self._epochs[job] = epoch
+        if self.epoch(job) == epoch:
+            return
+        for known in [known for known in list(self._plans) if known[0] == job]:  # other threads add to it
+            self._plans.pop(known, None)
+        self._epochs[job] = epoch
+        if epoch == FIRST_EPOCH:
+            self._epochs.pop(job, None)
 
-    def look_at_epoch(self, job: str) -> None:
-        """Notice the epoch of a job in a process that begins none of its steps."""
-        epoch = self.client.hget(self.keys.named(job, "m")[0], "epoch")
-        self.notice_epoch(job, FIRST_EPOCH if epoch is None else epoch.decode())
+    def look_at_epoch(self, job: str) -> str:
+        """Notice the epoch of a job in a process that begins none of its steps, and return it."""
+        epoch = epoch_of(self.client.hget(self.keys.named(job, "m")[0], "epoch"))
+        self.notice_epoch(job, epoch)
+        return epoch
 
     def remember_blob(self, job: str, blob: bytes) -> None:
         """Keep a job's own plan at hand, from the form in which Redis holds it."""
-        self.remember(job, "", plan_of(blob))
+        self._keep((job,), plan_of(blob))
 
     def knows_plan(self, job: str) -> bool:
-        cached = self._plans.get((job, ""))
+        cached = self._plans.get((job,))
         return cached is not None and time.monotonic() - cached[0] < PLAN_CACHE_S
+
+
+def epoch_of(field: bytes | None) -> str:
+    """Return the epoch that a job's field says."""
+    return FIRST_EPOCH if field is None else field.decode()

@@ -179,13 +179,13 @@ def test_index_of_jobs_is_pruned_when_they_are_kept_no_longer(coordinator, monke
 def test_plans_are_forgotten_when_another_thread_remembers_some(coordinator):
     """A worker with threads has one memory of plans."""
     state = coordinator.state_manager
-    plan = state.plan(coordinator.launch(add.s(1, 1)))
+    blob = state.plan(coordinator.launch(add.s(1, 1))).dumps()
     ended = threading.Event()
 
     def remember() -> None:
         number = 0
         while not ended.is_set():
-            state.remember(f"job-{number % 100}", "", plan)
+            state.remember_blob(f"job-{number % 100}", blob)
             number += 1
 
     thread = threading.Thread(target=remember)

@@ -1,0 +1,101 @@
+"""Processes that have not seen a retry --from: what they show of the job, and what they send for it."""
+
+from __future__ import annotations
+
+from celery import chain, chord
+
+from coordinator import each
+from coordinator.state.plans import FIRST_EPOCH
+from coordinator.states import State
+from tests.facade import opened, running
+from tests.flows import add, after_file, double, total
+from tests.integration.by_hand import JOB
+from tests.waiting import wait_until
+
+
+def test_result_is_the_present_one_when_a_process_saw_what_stood_there_before(hand):
+    """It showed a part for the whole, and Flower or ``AsyncResult`` got a KeyError for a step that is new."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    job.expand("1", chord([add.s(n, n) for n in range(2)], total.s()))
+    job.run("1/0")
+    assert job.another.outcome(JOB, "1/0")[0] == "succeeded"
+    job.state.cancel(JOB)
+
+    job.state.retry_from(JOB, "0")
+    job.run("0")
+    job.expand("1", chord([add.s(n, n) for n in range(3)], total.s()))
+    job.run("1/0", "1/1", "1/2", "1/3")
+
+    assert job.another.outcome(JOB, "1/3")[0] == "succeeded"
+    assert job.another.result(JOB) == "1/3"
+
+
+def test_error_callback_is_the_present_one_when_a_process_saw_what_stood_there_before(hand):
+    """As that of a worker's parent, which tells of time limits."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    for tasks in (1, 2):
+        job.run("0")
+        job.expand("1", chain(add.s(n, n) for n in range(tasks)).on_error(double.s()))
+        assert job.another.around(JOB, "1/0") == ([], [f"=1/{tasks}"])
+        job.state.cancel(JOB)
+        job.state.retry_from(JOB, "0")
+
+
+def test_tuned_batches_run_at_once_when_the_job_was_retried_from_a_step_elsewhere(
+    coordinator, start_worker, services, tmp_path
+):
+    """Their messages carry the present epoch, also from a process that did not know of it."""
+    services.env["COORDINATOR_LEASE_S"] = "60"  # what is left in the outbox waits for half of it
+    start_worker(concurrency=4)
+    gate, state = tmp_path / "gate", coordinator.state_manager
+
+    def done() -> int:
+        return int(state.client.hget(state.keys.named(job, "s")[0], "0:done") or 0)
+
+    job = coordinator.launch(each(after_file.s(str(gate)), batch=1, window=1, over=range(9)))
+    wait_until(lambda: done() == 3 and running(coordinator, job), what="the first items")
+    coordinator.cancel(job)
+    with opened(services.env) as elsewhere:
+        elsewhere.retry(job, from_step="0")
+    wait_until(lambda: done() == 3, what="the first items once more")
+
+    coordinator.tune(job, "0", window=3)
+
+    wait_until(lambda: len(running(coordinator, job)) == 3, timeout_s=15, what="three batches to run")
+    gate.touch()
+    assert coordinator.wait(job, timeout_s=20) == list(range(9))
+
+
+def test_message_carries_the_epoch_of_the_look_when_another_thread_notices_a_new_one(
+    coordinator, monkeypatch
+):
+    """The step may not be ready in that one: the reconciler shares its memory with a worker's own threads."""
+    job = coordinator.launch(add.s(1, 1))
+    state, sent = coordinator.state_manager, []
+    busy = state.busy
+
+    def notice_meanwhile(name: str) -> set[str]:
+        state.notice_epoch(name, "1")
+        return busy(name)
+
+    monkeypatch.setattr(state, "busy", notice_meanwhile)
+    monkeypatch.setattr(coordinator._parts.dispatcher, "send", lambda *_, epoch, **__: sent.append(epoch))
+    coordinator._parts.outbox.send_again(job, "*")
+
+    assert sent == [FIRST_EPOCH]
+
+
+def test_epoch_is_the_first_when_the_id_is_given_again(hand):
+    """A key may be used again once its job is kept no longer; the new job's first messages were refused."""
+    job = hand(add.s(1, 1))
+    plan = job.state.plan(JOB)
+    job.state.cancel(JOB)
+    job.state.retry_from(JOB, "0")
+    job.state.look_at_epoch(JOB)
+    job.state.client.delete(*job.state.keys.named(JOB, "m p r x g f e a b s v"))
+
+    fields = {"kind": "any", "receipt": "r", "total": 1, "params": "{}"}
+    job.state.submit(JOB, State.PROCESSING, fields, plan=plan)
+
+    assert job.state.epoch(JOB) == FIRST_EPOCH
