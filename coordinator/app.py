@@ -15,6 +15,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from coordinator import builtin, logs, redis_transport, registry, tracing
+from coordinator.adoption import adopt_later_tasks
 from coordinator.limits import is_expendable
 from coordinator.parts import Parts
 from coordinator.reconciler import ReconcilerStep
@@ -61,6 +62,7 @@ def make_app(settings: Settings) -> Celery:
     app.parts = Parts(app, settings)
     app.steps["worker"].add(ReconcilerStep)
     app.steps["consumer"].add(PromptAcks)
+    adopt_later_tasks(app)
     builtin.register(app)
     app.conf.include = registry.found(settings.jobs)
     return app

@@ -50,11 +50,11 @@ T = TypeVar("T")
 logger = get_task_logger(__name__)
 
 
-class Replaced(Exception):
-    """A step put a canvas in its place."""
+class Replaced(Ignore):
+    """A step put a canvas in its place. An ``Ignore``, as in Celery: ``autoretry_for`` lets it pass."""
 
 
-class Streamed(Exception):
+class Streamed(Ignore):
     """A step put a stream in its place; holds what opens it for the attempt."""
 
     def __init__(self, opens: Callable[[Attempt], list[str]]) -> None:
@@ -97,6 +97,7 @@ class Attempt:
             raise Reject(str(error), requeue=True) from error
         try:
             with limits(self.task, self._on_hard_limit):
+                self.task.before_start(self.task.request.id, args, kwargs)
                 value = self.task.body(*args, **kwargs)
         except Retry as again:
             self._defer(again)
@@ -150,7 +151,7 @@ class Attempt:
                 args = (self._value(record), *args)
             except JobNotFound:
                 self._give_back("what came before is not recorded any more; it is run again first")
-        request.args = args
+        request.args[:] = args  # in place: the hooks and signals that Celery calls afterwards hold this list
         return args
 
     def _value(self, record: str | None) -> Any:
@@ -219,6 +220,7 @@ class Attempt:
             self._fail(error)
             raise
         if answer[0] in ("recorded", "already"):
+            self.task.request.is_recorded = True
             self._send(answer[1:])
             return value
         logger.warning("result-refused", extra={"step": self.task.request.id, "verdict": answer})

@@ -57,6 +57,8 @@ class Journal(_Backend):
             return super().store_result(
                 task_id, result, state, traceback=traceback, request=request, **kwargs
             )
+        if state not in states.ALL_STATES:  # a state of the task's own: ``update_state``
+            return super().store_result(task_id, result, state, traceback=traceback, request=request)
         if getattr(request, "is_told", False):  # by the attempt itself: the job may have been retried since
             return result
         if state in (states.FAILURE, states.REVOKED) and request is not None:
@@ -79,6 +81,10 @@ class Journal(_Backend):
             outcome, text = state.outcome(*step)
         except JobNotFound:
             outcome, text = "pending", None
+        if outcome == "running":
+            own = super()._get_task_meta_for(task_id)
+            if own["status"] not in states.ALL_STATES:
+                return own  # type: ignore[no-any-return]
         meta = {"task_id": task_id, "status": _STATES[outcome], "result": None, "children": []}
         if outcome == "succeeded":
             meta["result"] = state.value_of_record(*step, text)

@@ -13,29 +13,14 @@ from dataclasses import replace
 from typing import Any
 
 from celery import Celery
-from celery.app.task import Task
-from celery.utils.imports import symbol_by_name
-from celery.utils.objects import mro_lookup
-from celery.worker.request import Request
 
 from coordinator import builtin, parts, redis_transport, tracing
+from coordinator.adoption import adopt_all, adopt_later_tasks
 from coordinator.backend import Journal
 from coordinator.errors import SettingsError
 from coordinator.reconciler import ReconcilerStep
 from coordinator.settings import STATE_SCHEMES, Settings, redacted
 from coordinator.solo import PromptAcks
-from coordinator.step import Step, StepRequest
-
-#: What stays as the task had it: these say how messages that belong to no job are treated.
-_KEPT = (
-    "abstract",
-    "acks_late",
-    "reject_on_worker_lost",
-    "acks_on_failure_or_timeout",
-    "store_errors_even_if_ignored",
-)
-#: Where a task's ``__call__`` is Celery's own: as written, and as a worker replaces it at its start.
-CELERYS_CALL = ("celery.app.task", "celery.app.trace")
 
 
 def install(app: Celery, settings: Settings | None = None) -> Celery:
@@ -65,46 +50,14 @@ def install(app: Celery, settings: Settings | None = None) -> Celery:
     parts.installed = app
     app.steps["worker"].add(ReconcilerStep)
     app.steps["consumer"].add(PromptAcks)
-    _adopt_later_tasks(app)
+    adopt_later_tasks(app)
     _keep_journal(app)
     builtin.register(app)
-    app.on_after_finalize.connect(lambda **_: _adopt_all(app), weak=False)
+    app.on_after_finalize.connect(lambda **_: adopt_all(app), weak=False)
     if app.finalized:
-        _adopt_all(app)
+        adopt_all(app)
     app.conf.include = [*(app.conf.include or ()), *settings.jobs]
     return app
-
-
-def adopted(task: Any) -> Any:
-    """Return a task that is a step where its message says so."""
-    if not isinstance(task, Step):
-        task.__class__ = _class_of(type(task))
-    return task
-
-
-def _class_of(own: Any) -> type:
-    kept = {name: getattr(own, name) for name in _KEPT if hasattr(own, name)}
-    request = symbol_by_name(getattr(own, "Request", Request))
-    base = StepRequest if issubclass(StepRequest, request) else type("Request", (StepRequest, request), {})
-    if mro_lookup(own, "__call__", stop={Task, object}, monkey_patched=CELERYS_CALL):
-        kept["body"] = own.__call__  # a class that calls its tasks in its own way goes on doing so
-    return type(
-        own.__name__,
-        (Step, own),
-        {**kept, "Request": base, "own_strategy": own.Strategy, "__module__": own.__module__},
-    )
-
-
-def _adopt_all(app: Celery) -> None:
-    for task in list(app.tasks.values()):
-        adopted(task)
-
-
-def _adopt_later_tasks(app: Celery) -> None:
-    """Adopt the tasks that are defined once the application is complete."""
-    make, register = app._task_from_fun, app.register_task
-    app._task_from_fun = lambda *args, **options: adopted(make(*args, **options))
-    app.register_task = lambda *args, **options: adopted(register(*args, **options))
 
 
 def _keep_journal(app: Celery) -> None:

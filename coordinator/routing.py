@@ -62,7 +62,7 @@ class Routing:
         if any(name in own for name in PLACES):
             options = {name: value for name, value in options.items() if name not in PLACES}
         found: dict[str, Any] = self._app.amqp.router.route(
-            {**options, **own}, _routed_name(step), step.args, step.kwargs or {}
+            {**options, **own}, _routed_name(step), step.args, step.kwargs or {}, task
         )
         return found
 

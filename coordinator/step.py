@@ -49,7 +49,51 @@ class StepRequest(Request):
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
 
-class Step(Task):
+class Durable(Task):
+    """``retry`` and ``replace`` of steps, behind a project's own class, whose overrides call them."""
+
+    abstract = True
+
+    def retry(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        exc: BaseException | None = None,
+        throw: bool = True,
+        eta: Any = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """As Celery's, but the waiting is a timer in Redis: no message sits in a worker's memory."""
+        request = self.request
+        if _header(request) is None or request.called_directly:
+            return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
+        _refuse_other_than(request, args, kwargs, options)
+        limit = self.max_retries if max_retries is None else max_retries
+        if limit is not None and request.retries + 1 > limit:
+            if exc is not None:
+                raise exc
+            raise MaxRetriesExceededError(
+                f"{request.id} was retried {counted(limit, 'time')}, which is the limit"
+            )
+        if eta is not None:
+            countdown = (
+                max(0.0, (eta - timezone.now(eta.tzinfo)).total_seconds()) if hasattr(eta, "tzinfo") else 0
+            )
+        again = Retry(exc=exc, when=self.default_retry_delay if countdown is None else countdown)
+        if throw:
+            raise again
+        return again
+
+    def replace(self, sig: Any) -> Any:
+        """As Celery's, but durable: the job's plan grows under this step."""
+        if _header(self.request) is None or self.request.called_directly:
+            return super().replace(sig)
+        raise Replaced(sig)
+
+
+class Step(Durable):
     """A Celery task that is durable when it runs as a step of a job.
 
     In the body of a bound task: ``self.job_id``, ``self.fence`` (number of this attempt, to be carried by
@@ -111,48 +155,24 @@ class Step(Task):
         except NotRegistered as error:
             raise Retry(exc=error, when=UNKNOWN_AGAIN_S) from error
 
-    def retry(
-        self,
-        args: Any = None,
-        kwargs: Any = None,
-        exc: BaseException | None = None,
-        throw: bool = True,
-        eta: Any = None,
-        countdown: float | None = None,
-        max_retries: int | None = None,
-        **options: Any,
-    ) -> Any:
-        """As Celery's, but the waiting is a timer in Redis: no message sits in a worker's memory."""
-        request = self.request
-        if _header(request) is None or request.called_directly:
-            return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
-        if args is not None or kwargs is not None:
-            raise BatutaError("a durable step is retried with the arguments it had; call retry() without any")
-        limit = self.max_retries if max_retries is None else max_retries
-        if limit is not None and request.retries + 1 > limit:
-            if exc is not None:
-                raise exc
-            raise MaxRetriesExceededError(
-                f"{request.id} was retried {counted(limit, 'time')}, which is the limit"
-            )
-        if eta is not None:
-            countdown = (
-                max(0.0, (eta - timezone.now(eta.tzinfo)).total_seconds()) if hasattr(eta, "tzinfo") else 0
-            )
-        again = Retry(exc=exc, when=self.default_retry_delay if countdown is None else countdown)
-        if throw:
-            raise again
-        return again
-
-    def replace(self, sig: Any) -> Any:
-        """As Celery's, but durable: the job's plan grows under this step."""
-        if _header(self.request) is None or self.request.called_directly:
-            return super().replace(sig)
-        raise Replaced(sig)
-
     def record(self, attempt: Attempt, value: Any) -> list[str]:
         """Record the value of an attempt that succeeded; the gate does it its own way."""
         return attempt.finish(value)
+
+
+def _refuse_other_than(request: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> None:
+    """Refuse a retry with other arguments or options than the step has: its message is made from the plan."""
+    other = [
+        name
+        for name, value, own in (("args", args, request.args), ("kwargs", kwargs, request.kwargs))
+        if value is not None and (list(value) != list(own) if name == "args" else dict(value) != dict(own))
+    ]
+    if found := [*other, *options]:
+        raise BatutaError(
+            "a durable step is retried with the arguments and options it had, but retry() got "
+            f"{', '.join(found)}; take that off, or go on with another signature: "
+            "return self.replace(self.s(…).set(…))"
+        )
 
 
 def _header(request: Any) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from kombu.exceptions import ContentDisallowed, DecodeError
 
 from coordinator import tracing
 from coordinator.dispatcher import HEADER
+from coordinator.state import parse_step_id
 
 #: How many words stand behind each that says what follows a step: see ``plan.PlannedStep.follow``.
 FOLLOW_LENGTHS = {"join": 2, "win": 6, "up": 1, "next": 1, "end": 0}
@@ -36,11 +37,11 @@ def checked(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., 
             if not (isinstance(payload, Mapping) and "args" in payload):  # Celery's first protocol has none
                 _check_body(payload)
                 _check_headers(message.headers)
+            is_step = body is None and _is_step(message.headers or {})
         except (InvalidTaskError, ContentDisallowed, DecodeError):
             raise
         except Exception as error:  # whatever decoding nonsense may raise
             raise InvalidTaskError(f"malformed message: {error!r}") from error
-        is_step = body is None and HEADER in (message.headers or {})
         if is_step and is_traced:
             tracing.adopt(message.headers)
         return (handle_step if is_step else handle)(message, body, *args, **more)
@@ -54,6 +55,7 @@ class Late:
     acks_late = True
     reject_on_worker_lost = True
     acks_on_failure_or_timeout = True
+    store_errors_even_if_ignored = True  # a step that is revoked or expires must fail its job
 
     def __init__(self, task: Any) -> None:
         self._task = task
@@ -63,6 +65,17 @@ class Late:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._task(*args, **kwargs)
+
+
+def _is_step(headers: dict[str, Any]) -> bool:
+    """Whether a message is a step's; the header of another, which a task handed on, is taken off."""
+    header = headers.get(HEADER)
+    if header is None:
+        return False
+    if parse_step_id(headers["id"]) == (header["job"], header["key"]):
+        return True
+    del headers[HEADER]  # ``apply_async(headers=self.request.headers)``: a task of its own
+    return False
 
 
 def _check_body(payload: Any) -> None:

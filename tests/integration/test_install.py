@@ -14,8 +14,8 @@ from celery import Celery, Task
 from celery.app import trace
 
 from coordinator import install
+from coordinator.adoption import adopted
 from coordinator.errors import SettingsError
-from coordinator.installation import adopted
 from coordinator.settings import Settings
 from coordinator.state.connection import connect
 from coordinator.step import Step
