@@ -15,6 +15,7 @@ from celery import Task
 from celery.exceptions import MaxRetriesExceededError, NotRegistered, Retry, WorkerLostError
 from celery.utils.log import get_task_logger
 from celery.utils.time import timezone
+from celery.worker import state as worker_state
 from celery.worker.request import Request
 
 from coordinator.attempt import Attempt, Replaced, owner_of
@@ -35,18 +36,35 @@ logger = get_task_logger(__name__)
 
 
 class StepRequest(Request):
-    """The worker's parent's half: gives the lease of a lost child back before the message is requeued."""
+    """The worker's parent's half: gives the lease of a lost child back before the message is requeued.
+
+    A lease is known as a worker's, so what becomes of an attempt that was forgotten must not touch one at
+    the same step that the worker has begun since.
+    """
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        self._is_superseded()
+        super().on_timeout(soft, timeout)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         exc = exc_info.exception
         exc = exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
         step = parse_step_id(self.id)
-        if step and isinstance(exc, WorkerLostError | SystemExit | KeyboardInterrupt):
+        is_lost = isinstance(exc, WorkerLostError | SystemExit | KeyboardInterrupt)
+        if not self._is_superseded() and step and is_lost:
             try:
                 self.app.parts.state.release(*step, "lost", owner_of(self.hostname))
             except StateUnreachable as error:  # then the lease runs out by itself
                 logger.warning("lease-not-released", extra={"step": self.id, "error": str(error)})
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+
+    def _is_superseded(self) -> bool:
+        """Whether this worker has begun the same step again since; then the backend hears no more of this one."""
+        others = [other for other in list(worker_state.active_requests) if other.id == self.id]
+        is_superseded = any((other.time_start or 0) > (self.time_start or 0) for other in others)
+        if is_superseded:
+            self._context.is_told = True
+        return is_superseded
 
 
 class Durable(Task):

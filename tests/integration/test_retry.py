@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
@@ -177,3 +178,25 @@ def test_checks_decide_anew_when_the_job_is_retried_from_one_of_them(coordinator
     assert state.get_validation_status(job).verdict == "pending"
     start_worker()
     assert coordinator.wait(job, timeout_s=20) == 12
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_step_goes_on_when_its_forgotten_attempt_passes_a_time_limit_in_the_same_worker(
+    coordinator, start_worker, tmp_path
+):
+    """What a worker finds out of a process is about the attempt in it, not about one that began since."""
+    worker = start_worker(concurrency=3)
+    gate, mended, runs = tmp_path / "gate", tmp_path / "mended", tmp_path / "runs"
+    limited = held.s(str(gate)).set(time_limit=8)
+    job = coordinator.launch(chain(stamp.s(str(runs)), group(limited, boom.s(str(mended), f"{gate}s"))))
+    with pytest.raises(JobFailed):
+        coordinator.wait(job, timeout_s=20)
+    began_at = time.monotonic()
+    wait_until(lambda: time.monotonic() - began_at > 4, what="half of its time to be over")
+
+    mended.touch()
+    coordinator.retry(job, from_step="0")
+    wait_until(lambda: "Hard time limit (8s)" in worker.log.read_text(), what="the limit")
+    gate.touch()
+
+    assert coordinator.wait(job, timeout_s=20) == [2, 2]
