@@ -59,7 +59,7 @@ class StepRequest(Request):
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def _is_superseded(self) -> bool:
-        """Whether this worker has begun the same step again since; then the backend hears no more of this one."""
+        """Whether this worker has begun the same step again since: the backend hears no more of this one."""
         others = [other for other in list(worker_state.active_requests) if other.id == self.id]
         is_superseded = any((other.time_start or 0) > (self.time_start or 0) for other in others)
         if is_superseded:

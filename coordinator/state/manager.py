@@ -8,6 +8,7 @@ sending what a transition has made ready is the outbox's.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,7 @@ class StateManager(Standstills, Streams):
                 "" if deadline_ms is None else deadline_ms,
                 self._retention_s,
                 reason,
+                secrets.token_hex(8),
                 *pairs,
             ],
         )

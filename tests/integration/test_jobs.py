@@ -108,6 +108,17 @@ def test_key_makes_one_job_when_submitted_twice(coordinator, start_worker, tmp_p
         coordinator.submit("sum_to", {"n": 2}, key="2026/orders")
 
 
+@pytest.mark.parametrize(("n", "status"), [(2, "accepted"), ("x", "rejected")])
+def test_submit_is_no_duplicate_of_itself_when_the_answer_was_lost(n, status, coordinator, monkeypatch):
+    """The client makes the call again, on another connection."""
+    run = coordinator.state_manager._run
+    monkeypatch.setattr(coordinator.state_manager, "_run", lambda *call: (run(*call), run(*call))[1])
+
+    receipts = [coordinator.submit("sum_to", {"n": n}, key="key") for _ in range(2)]
+
+    assert [receipt.status for receipt in receipts] == [status, "duplicate"]
+
+
 def test_key_makes_one_job_when_many_submit_it_at_once(coordinator, start_worker, tmp_path):
     """One of them makes the job; the others find it."""
     start_worker()

@@ -1,14 +1,14 @@
--- Create a job, once: a second submit under the same id changes nothing.
+-- Create a job, once: a second submit under the same id changes nothing, nor does one that is repeated.
 -- KEYS: 1 m (hash), 2 p (string), 3 f (hash), 4 e (stream), 5 jobs (zset), 6 active (zset),
 --       7 outbox (zset), 8 timers (zset), 9 alerts (stream)
 -- ARGV: 1 job, 2 state, 3 plan ('' for none), 4 flags (JSON: check -> flag without its time),
---       5 deadline (ms from now, '' for none), 6 retention (s), 7 reason, 8… fields of m
+--       5 deadline (ms from now, '' for none), 6 retention (s), 7 reason, 8 token of this submit, 9… fields of m
 -- Returns: {'created'} or {'duplicate', state, kind}
 -- Invariant: a job that may run has its first trigger in the outbox until its first steps were sent.
-local state = redis.call('HGET', KEYS[1], 'state')
-if state then return {'duplicate', state, redis.call('HGET', KEYS[1], 'kind')} end
+local known = redis.call('HMGET', KEYS[1], 'state', 'kind', 'token')
+if known[1] then return known[3] == ARGV[8] and {'created'} or {'duplicate', known[1], known[2]} end
 local job, now = ARGV[1], now_ms()
-redis.call('HSET', KEYS[1], 'state', ARGV[2], 'created', now, unpack(ARGV, 8))
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'created', now, 'token', unpack(ARGV, 8))
 for check, flag in pairs(cjson.decode(ARGV[4])) do
   flag['at_ms'] = now
   redis.call('HSET', KEYS[3], check, cjson.encode(flag))
