@@ -50,15 +50,11 @@ class Streams(Steps):
 
     def keep_pages(self, job: str, key: str, attempt: int, pages: Sequence[Any]) -> None:
         """Store the pages of a list, for the stream that this attempt is about to open."""
-        name = self.keys.named(job, "v")[0]
-        with self._reaching:
-            for start in range(0, len(pages), PAGES_AT_ONCE):
-                part = pages[start : start + PAGES_AT_ONCE]
-                texts = {f"{key}@{attempt}:{start + n}": dumps(page) for n, page in enumerate(part)}
-                pipe = self.client.pipeline(transaction=True)
-                pipe.hset(name, mapping=texts)
-                pipe.expire(name, self._retention_s)  # until the stream opens
-                pipe.execute()
+        keys = self.keys.named(job, "m v")
+        for start in range(0, len(pages), PAGES_AT_ONCE):
+            part = pages[start : start + PAGES_AT_ONCE]
+            texts = {f"{key}@{attempt}:{start + n}": dumps(page) for n, page in enumerate(part)}
+            self._run("keep", keys, [word for pair in texts.items() for word in pair])
 
     def pages(self, job: str, names: Sequence[str]) -> list[Any]:
         """Return pages by name."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from celery import chain
+
 from coordinator.states import State
+from tests.flows import add, double
+from tests.integration.by_hand import JOB
 from tests.integration.test_odd_input import kept_for_ever
 from tests.waiting import wait_until
 
@@ -15,3 +19,21 @@ def test_nothing_is_kept_for_ever_when_a_job_is_rejected_by_its_checks(coordinat
     wait_until(lambda: coordinator.status(job).state == State.REJECTED, what="the refusal")
 
     assert kept_for_ever(coordinator, job) == []
+
+
+def test_values_of_batches_live_as_long_as_their_job_when_another_list_is_stored(hand):
+    """Its pages lie beside them: a worker that was killed before that stream opened let all expire."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    state, (values,) = job.state, job.state.keys.named(JOB, "v")
+
+    state.keep_pages(JOB, "1", 1, [[1, 2], [3]])
+    assert state.client.pttl(values) == -1
+    assert state.pages(JOB, ["1@1:1"]) == [[3]]
+    state.cancel(JOB)
+    state.client.delete(values)
+    state.keep_pages(JOB, "1", 2, [[1]])
+    assert state.client.pttl(values) > 0
+    state.client.delete(values, *state.keys.named(JOB, "m"))
+    state.keep_pages(JOB, "1", 3, [[1]])
+
+    assert not state.client.exists(values)
