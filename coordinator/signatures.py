@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from celery import Task
@@ -102,7 +102,7 @@ def options_of(sig: Signature, path: str) -> dict[str, Any]:
         if name in KEPT_OPTIONS or name in stamps:
             kept[name] = value
         elif name == "eta" and value is not None:
-            kept["eta_ms"] = _eta_ms(value, path)
+            kept["eta_ms"] = _eta_ms(value, sig, path)
         elif name not in IGNORED_OPTIONS and value not in (None, [], {}):
             raise UnsupportedCanvas(
                 f"{path}: a durable job can't keep the option {name!r} of {sig.task}; take it off",
@@ -158,12 +158,14 @@ def refuse_unless_json(value: Any, task: str, path: str) -> None:
         ) from error
 
 
-def _eta_ms(value: Any, path: str) -> int:
+def _eta_ms(value: Any, sig: Signature, path: str) -> int:
     if isinstance(value, str) and _is_time(value):
         value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):
         raise UnsupportedCanvas(f"{path}: expected eta to be a datetime, got {value!r}", path=path)
-    return round((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1000)
+    if value.tzinfo is None:  # as in Celery, a time of the application's ``timezone``
+        value = value.replace(tzinfo=sig.app.timezone)
+    return round(float(value.timestamp()) * 1000)
 
 
 def _is_number(value: Any) -> bool:

@@ -14,7 +14,7 @@ from billiard.einfo import ExceptionWithTraceback
 from celery import Task
 from celery.exceptions import MaxRetriesExceededError, NotRegistered, Retry, WorkerLostError
 from celery.utils.log import get_task_logger
-from celery.utils.time import timezone
+from celery.utils.time import maybe_iso8601, maybe_make_aware
 from celery.worker import state as worker_state
 from celery.worker.request import Request
 
@@ -96,9 +96,8 @@ class Durable(Task):
                 f"{request.id} was retried {counted(limit, 'time')}, which is the limit"
             )
         if eta is not None:
-            countdown = (
-                max(0.0, (eta - timezone.now(eta.tzinfo)).total_seconds()) if hasattr(eta, "tzinfo") else 0
-            )
+            due = maybe_make_aware(maybe_iso8601(eta), self.app.timezone)
+            countdown = max(0.0, (due - self.app.now()).total_seconds())
         again = Retry(exc=exc, when=self.default_retry_delay if countdown is None else countdown)
         if throw:
             raise again

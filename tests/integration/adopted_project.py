@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,14 @@ def retried_with_the_same(self: Any, x: int) -> int:
     if self.request.retries == 0:
         raise self.retry(args=[x], kwargs={}, countdown=0)
     return x
+
+
+@shared_task(bind=True, max_retries=1)
+def retried_at(self: Any) -> float:
+    now = time.time()
+    if self.request.retries == 0:
+        raise self.retry(eta=datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=0.5))
+    return now
 
 
 @shared_task(bind=True)

@@ -44,6 +44,7 @@ canvases = {
     "place": p.place.s(),
     "retried_elsewhere": p.retried_elsewhere.s(1),
     "retried_with_the_same": chain(p.one.s(4), p.retried_with_the_same.s()),
+    "retried_at": p.retried_at.s(),
     "headers": p.hands_headers_on.s(7),
     "expired": p.unheard.s(1).set(expires=0.001),
     "tells": p.tells.s(told),
@@ -125,6 +126,11 @@ def test_retry_is_refused_when_it_asks_for_what_a_step_cannot_change(ran):
     """Nothing is dropped in silence; the arguments that the step has are no others."""
     assert "but retry() got args, queue; take that off" in ran["retried_elsewhere"]
     assert ran["retried_with_the_same"] == 4
+
+
+def test_retry_waits_until_its_time_when_that_names_no_zone(ran):
+    """``eta`` made every such retry fail its job."""
+    assert isinstance(ran["retried_at"], float)
 
 
 def test_task_runs_when_a_step_hands_its_headers_on(ran):

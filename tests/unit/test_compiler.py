@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zlib
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from coordinator.canvas import each, race
 from coordinator.compiler import compile_canvas, compile_phases
 from coordinator.errors import UnsupportedCanvas
 from coordinator.plan import PHASE_CHECK, PHASE_WORK, Plan, filled, leaves, prefix_of
+from coordinator.signatures import options_of
 
 celery = Celery("plans", broker="memory://", set_as_current=False)
 
@@ -284,3 +286,15 @@ def test_plan_of_an_older_version_is_read_when_it_lacks_what_came_later():
     plan = Plan.loads(zlib.compress(dumps(document).encode()))
 
     assert run(plan)[0] == [[1]]
+
+
+def test_eta_is_a_time_of_the_applications_timezone_when_it_names_none():
+    """As in Celery: it was taken for UTC."""
+    app = Celery(set_as_current=False, broker="memory://")
+    app.conf.timezone = "Europe/Berlin"
+    due = datetime.fromisoformat("2027-07-01T12:00:00")
+
+    kept = options_of(app.signature("a").set(eta=due), "canvas")
+
+    assert kept["eta_ms"] == datetime(2027, 7, 1, 10, tzinfo=UTC).timestamp() * 1000
+    app.close()
