@@ -52,6 +52,7 @@ def clean(workspace: Workspace, item: dict[str, Any]) -> dict[str, Any]:
         valid, tally = _checked(
             slices(source, partition, compiled.columns), compiled, place, groups, quarantine.write
         )
+    unchanged(source)  # while it was read
     _refuse_lost_rows(source, partition, tally)
     counted = {"tally": tally.to_json(), "groups": groups.to_json()}
     return {

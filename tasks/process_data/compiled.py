@@ -10,10 +10,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from .bounds import NOUNS, typed
+from .casts import as_text, cast_of, has_bytes_inside, kind_of, text_of
 from .errors import RulesError
 from .expressions import compile_sql, first_line
 from .rules import Column, Rules, Scalar
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 
     Schema = dict[str, pl.DataType]
 
-TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
-_WORDS = {**dict.fromkeys(TRUE, True), **dict.fromkeys(FALSE, False)}
 TEXT = "\0text:"  # before a column's name: what it held before it was cast
-_NOUNS = {
-    "string": "text", "integer": "an integer", "number": "a number", "decimal": "a decimal number",
-    "boolean": "true or false", "date": "a date", "datetime": "a date and time",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +62,17 @@ def compile_rules(rules: Rules, source_schema: Schema) -> Compiled:
         if name not in source_schema:
             near = _nearest(name, list(source_schema))
             raise RulesError(f"columns.{name}: the source has no such column; {near}")
+    for name, kind in source_schema.items():
+        if has_bytes_inside(kind):
+            raise RulesError(
+                f"columns.{name}: {kind} can't be quarantined; write the source without that column"
+            )
     declared = {name: rules.columns.get(name) for name in source_schema}
-    texts = [_text(name, source_schema[name], column, rules) for name, column in declared.items()]
-    casts = [_cast(name, source_schema[name], column) for name, column in declared.items()]
+    texts = [text_of(name, source_schema[name], column, rules) for name, column in declared.items()]
     frame = pl.DataFrame(schema=source_schema)
-    frame = _tried("columns", lambda: with_types(frame.select(texts), casts))
+    frame = _tried("columns", lambda: frame.select(texts))
+    casts = [cast_of(name, frame.schema[name], column) for name, column in declared.items()]
+    frame = _tried("columns", lambda: with_types(frame, casts))
     checks = [
         check for name, column in rules.columns.items() for check in _column_checks(name, column, frame)
     ]
@@ -98,92 +98,57 @@ def with_types(texts: pl.DataFrame, casts: list[pl.Expr]) -> pl.DataFrame:
     return texts.select(*casts, pl.all().name.prefix(TEXT))
 
 
-def _text(name: str, kind: pl.DataType, column: Column | None, rules: Rules) -> pl.Expr:
+def _column_checks(name: str, column: Column, frame: pl.DataFrame) -> list[Check]:
     import polars as pl
 
-    expression = pl.col(name)
-    if kind != pl.String:
-        return expression
-    if column and column.trim:
-        expression = expression.str.strip_chars()
-    missing = column.missing if column and column.missing is not None else rules.missing
-    if not missing:
-        return expression
-    is_missing = expression == missing[0] if len(missing) == 1 else expression.is_in(missing)
-    return pl.when(~is_missing).then(expression).alias(name)
-
-
-def _cast(name: str, kind: pl.DataType, column: Column | None) -> pl.Expr:
-    import polars as pl
-
-    value, wanted = pl.col(name), column.type if column else ""
-    if not column or (wanted == "string" and kind == pl.String):
-        return value
-    if wanted == "string":
-        return value.cast(pl.String)
-    if wanted == "number":
-        number = value.cast(pl.Float64, strict=False)
-        return pl.when(number.is_finite()).then(number).alias(name)
-    if kind != pl.String:
-        kinds = {
-            "integer": pl.Int64(), "decimal": pl.Decimal(38, column.scale), "boolean": pl.Boolean(),
-            "date": pl.Date(), "datetime": pl.Datetime("us"),
-        }  # fmt: skip
-        return value.cast(kinds[wanted], strict=False)
-    return _from_text(value, column).alias(name)
-
-
-def _from_text(value: pl.Expr, column: Column) -> pl.Expr:
-    import polars as pl
-
-    if column.type == "integer":
-        return value.cast(pl.Int64, strict=False)
-    if column.type == "decimal":
-        whole = 38 - column.scale
-        fits = value.str.contains(rf"^[+-]?[0-9]{{1,{whole}}}(?:\.[0-9]{{0,{column.scale}}})?$")
-        return pl.when(fits).then(value).cast(pl.Decimal(38, column.scale), strict=False)
-    if column.type == "boolean":
-        return pl.when(value.is_in(_spelled(TRUE))).then(True).when(value.is_in(_spelled(FALSE))).then(False)
-    # Formats are always named: guessing one from the rows at hand would depend on the cut.
-    if column.type == "date":
-        return pl.coalesce([value.str.to_date(each, strict=False) for each in column.formats])
-    options: dict[str, Any] = {"strict": False, "time_unit": "us", "ambiguous": "null"}
-    return pl.coalesce([value.str.to_datetime(each, **options) for each in column.formats])
-
-
-def _spelled(words: tuple[str, ...]) -> list[str]:
-    """Words in small letters, capitals, or with one capital: finding those beats lowering every value."""
-    return sorted({spelling for word in words for spelling in (word, word.upper(), word.capitalize())})
-
-
-def _column_checks(name: str, column: Column, typed: pl.DataFrame) -> list[Check]:
-    import polars as pl
-
-    value, text = pl.col(name), pl.col(TEXT + name)
+    value, text, dtype = pl.col(name), pl.col(TEXT + name), frame.schema[name]
+    kind = kind_of(column, dtype)
     checks: list[Check] = []
 
     def add(check: str, fails: pl.Expr, message: str) -> None:
         checks.append(Check(f"{name}.{check}", name, fails.fill_null(False), f"{_plain(name)}: {message}"))
 
-    if column.type != "string":
+    def bound(check: str, given: Scalar) -> pl.Expr:
+        return pl.lit(typed(f"columns.{name}.{check}", kind, dtype, given)).cast(dtype)
+
+    if column.type not in (None, "string"):
         add("type", value.is_null() & text.is_not_null(), f"expected {_noun(column)}, found '{{}}'")
     if column.required:
         add("required", text.is_null(), "expected a value, found none")
     if column.allowed is not None:
-        values = [_typed(name, "allowed", column, each) for each in column.allowed]
-        allowed = pl.Series(values, dtype=typed.schema[name]).implode()
+        values = [_allowed(name, kind, dtype, each) for each in column.allowed]
+        allowed = pl.Series(values, dtype=dtype).implode()
         add("allowed", ~value.is_in(allowed), f"expected one of {_listed(column.allowed)}, found '{{}}'")
     if column.min is not None:
-        least = pl.lit(_typed(name, "min", column, column.min)).cast(typed.schema[name])
-        add("min", value < least, f"expected at least {_plain(column.min)}, found '{{}}'")
+        add("min", value < bound("min", column.min), f"expected at least {_plain(column.min)}, found '{{}}'")
     if column.max is not None:
-        greatest = pl.lit(_typed(name, "max", column, column.max)).cast(typed.schema[name])
-        add("max", value > greatest, f"expected at most {_plain(column.max)}, found '{{}}'")
+        _refuse_crossed(name, kind, dtype, column)
+        add("max", value > bound("max", column.max), f"expected at most {_plain(column.max)}, found '{{}}'")
     if column.pattern is not None:
-        matches = text.cast(pl.String).str.contains(f"^(?:{column.pattern})$")
+        matches = as_text(text, frame.schema[TEXT + name]).str.contains(f"^(?:{column.pattern})$")
         wanted = column.hint or f"text like {column.pattern}"
         add("pattern", ~matches, f"expected {_plain(wanted)}, found '{{}}'")
     return checks
+
+
+def _allowed(name: str, kind: str, dtype: pl.DataType, value: Scalar) -> Any:
+    """One of the values allowed; whole numbers may stand for their text."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    shown = str(value) if kind == "string" and is_whole else value
+    return typed(f"columns.{name}.allowed", kind, dtype, shown)
+
+
+def _refuse_crossed(name: str, kind: str, dtype: pl.DataType, column: Column) -> None:
+    """Refuse a least value above the greatest one, which no value could satisfy."""
+    if column.min is None or column.max is None:
+        return
+    least, most = (
+        typed(f"columns.{name}.{check}", kind, dtype, getattr(column, check)) for check in ("min", "max")
+    )
+    if least > most:
+        raise RulesError(
+            f"columns.{name}: expected min up to max, found {least} and {most}; correct one of them"
+        )
 
 
 def _row_check(name: str, sql: str, message: str, frame: pl.DataFrame) -> Check:
@@ -193,6 +158,10 @@ def _row_check(name: str, sql: str, message: str, frame: pl.DataFrame) -> Check:
     if "." in name:
         raise RulesError(f"{place}: expected a name without a point, which column rules have; rename it")
     expression = _on_columns(place, sql, frame)
+    if not expression.meta.root_names():
+        raise RulesError(
+            f"{place}: expected an expression on columns, found none of them in {sql!r}; name one"
+        )
     found = _tried(place, lambda: frame.select(expression)).dtypes[0]
     if found != pl.Boolean:
         raise RulesError(
@@ -220,30 +189,11 @@ def _tried(place: str, run: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         raise RulesError(f"{place}: can't work on these columns: {first_line(error)}; correct it") from None
 
 
-def _typed(name: str, check: str, column: Column, value: Scalar) -> Any:
-    """A bound or an allowed value in the column's type."""
-    readers: dict[str, Callable[[Any], Any]] = {
-        "string": str, "integer": int, "number": float, "decimal": lambda found: Decimal(str(found)),
-        "boolean": lambda found: _WORDS[str(found).lower()],
-        "date": lambda found: date.fromisoformat(str(found)),
-        "datetime": lambda found: datetime.fromisoformat(str(found)),
-    }  # fmt: skip
-    try:
-        read = readers[column.type](value)
-        if column.type == "integer" and read != value and str(read) != str(value):
-            raise ValueError
-        return read
-    except (ValueError, KeyError, InvalidOperation):
-        wanted = _NOUNS[column.type]
-        raise RulesError(f"columns.{name}.{check}: expected {wanted}, found {value!r}; correct it") from None
-
-
 def _noun(column: Column) -> str:
-    if column.type in ("date", "datetime"):
-        return f"{_NOUNS[column.type]} like {_plain(' or '.join(column.formats))}"
     if column.type == "decimal":
         return f"a number with at most {column.scale} digits after the point"
-    return _NOUNS[column.type]
+    formats = f" like {_plain(' or '.join(column.formats))}" if column.type in ("date", "datetime") else ""
+    return NOUNS[str(column.type)] + formats
 
 
 def _nearest(name: str, columns: list[str]) -> str:

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .casts import as_text
 from .compiled import TEXT, Compiled, with_types
 from .errors import RulesError, SourceError
 from .expressions import first_line
+from .plain import plain
 from .quarantine import Place, Suspects, note_suspects, quarantine_lines
 from .slices import Slice
 from .tally import Tally, smallest
@@ -113,21 +115,26 @@ def _note_values(tally: Tally, typed: pl.DataFrame, breaks: pl.DataFrame, compil
 
     for each in compiled.checks:
         if each.column and each.rule in tally.rules and not each.rule.endswith(".required"):
-            values = typed[TEXT + each.column].filter(breaks[each.rule]).cast(pl.String)
+            name = TEXT + each.column
+            broken = typed.filter(breaks[each.rule])
+            values = broken.select(as_text(pl.col(name), typed.schema[name]).alias(name))[name]
             tally.found[each.rule] = smallest(dict(values.value_counts().iter_rows()))
 
 
 def _note_extremes(tally: Tally, valid: pl.DataFrame) -> None:
     import polars as pl
-    import polars.selectors as cs
 
-    ranged = valid.select(cs.integer() | cs.float() | cs.temporal())
-    if not ranged.width or not valid.height:
+    ranged = [
+        (name, kind)
+        for name, kind in valid.schema.items()
+        if kind.is_integer() or kind.is_float() or isinstance(kind, pl.Date | pl.Datetime)
+    ]
+    if not ranged or not valid.height:
         return
-    least, greatest = ranged.min().row(0, named=True), ranged.max().row(0, named=True)
-    for name in ranged.columns:
-        if ranged.schema[name] not in (pl.Duration, pl.Time):
-            tally.extremes[name] = [_json_value(least[name]), _json_value(greatest[name])]
+    shown = valid.select(plain(pl.col(name), kind).alias(name) for name, kind in ranged)
+    least, greatest = shown.min().row(0, named=True), shown.max().row(0, named=True)
+    for name, _ in ranged:
+        tally.extremes[name] = [_json_value(least[name]), _json_value(greatest[name])]
 
 
 def _json_value(value: Any) -> Any:

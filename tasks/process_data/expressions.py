@@ -61,7 +61,9 @@ def compile_sql(place: str, sql: str) -> pl.Expr:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; polars adds advice for its own callers below it."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # What is wrong with a regular expression stands below a picture of the place.
+    return next((line for line in lines if line.startswith("error: ")), lines[0])
 
 
 def _refuse_beyond_row(place: str, sql: str) -> None:

@@ -112,8 +112,16 @@ def _absent(rules: Rules, columns: list[str], source: Source) -> list[str]:
                 f"{source.name}: expected the column {name!r} that the rules name, found none; {advice}"
             )
     if len(columns) == 1 and rules.columns and faults:
-        faults.append(f"{source.name}: found one column only; is {source.delimiter!r} its delimiter?")
+        faults.append(f"{source.name}: found one column only; {_delimiter_advice(columns[0], source)}")
     return faults
+
+
+def _delimiter_advice(header: str, source: Source) -> str:
+    likely = max(";\t|,", key=header.count)
+    if likely in header and likely != source.delimiter:
+        shown = r"\t" if likely == "\t" else likely
+        return f"name its delimiter: -p delimiter='{shown}'"
+    return f"is {source.delimiter!r} its delimiter?"
 
 
 def _as_surveyed(source: Source, columns: list[str]) -> Surveyed:

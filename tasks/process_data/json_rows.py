@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from .errors import SourceError
+from .rules import each_once
 from .slices import ROW, Misfit, Slice
 from .survey import Surveyed
 
@@ -50,15 +51,20 @@ def _json_row(line: bytes, known: set[str]) -> tuple[dict[str, str | None], str]
     text = line.decode()
     try:
         # Numbers keep their own digits: 1.10 is not 1.1 to whoever wrote it.
-        found = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+        found = _loaded(text, str)
+        if isinstance(found, dict) and any(isinstance(value, dict | list) for value in found.values()):
+            found = _loaded(text, _Number)
     except (ValueError, RecursionError) as error:
         return {}, f"expected a JSON object, but it does not parse: {error}"
     if not isinstance(found, dict):
         return {}, f"expected a JSON object, found {type(found).__name__}"
     if not known.issuperset(found):
-        extra = ", ".join(sorted(set(found) - known))
+        extra = ", ".join(sorted(set(found) - known)).encode("utf-8", "backslashreplace").decode()
         return {}, f"expected only the keys of the first rows and the rules, found {extra} too"
-    values = {key: _json_text(value) for key, value in found.items()}
+    try:
+        values = {key: _json_text(value) for key, value in found.items()}
+    except RecursionError:
+        return {}, "expected a JSON object, found one that is nested too deeply"
     if "\\ud" in text.lower():
         try:
             "".join(value or "" for value in values.values()).encode()
@@ -67,9 +73,29 @@ def _json_row(line: bytes, known: set[str]) -> tuple[dict[str, str | None], str]
     return values, ""
 
 
+class _Number(str):
+    """A number as it was written: inside a list or an object it must not become text."""
+
+    __slots__ = ()
+
+
+def _loaded(text: str, number: type[str]) -> Any:
+    options: dict[str, Any] = dict.fromkeys(("parse_int", "parse_float", "parse_constant"), number)
+    return json.loads(text, object_pairs_hook=each_once, **options)
+
+
 def _json_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return value if value is None else str(value)
+    return _written(value)
+
+
+def _written(value: Any) -> str:
+    """A JSON value as compact text, its numbers as they were."""
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_written(name)}:{_written(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_written, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

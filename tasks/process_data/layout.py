@@ -15,6 +15,13 @@ from .sources import Source, open_source, plain_blocks
 
 HEAD_BYTES = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
+#: How what is no such text begins, and what it is.
+_MARKS = {
+    b"\xff\xfe": "text in UTF-16; name its encoding: -p encoding=utf-16",
+    b"\xfe\xff": "text in UTF-16; name its encoding: -p encoding=utf-16",
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet; unpack it, or export it as CSV",
+    b"PAR1": "Parquet; name its format: -p format=parquet",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +39,31 @@ def layout_of(source: Source) -> Layout:
         SourceError: it is empty, can't be read, or names a column twice.
     """
     if source.format == "parquet":
-        return _parquet_layout(source)
+        return _usable(source, _parquet_layout(source))
     head = _head(source)
     text = head.removeprefix(BOM)
     if not text.strip():
         raise SourceError(
             f"{source.name}: expected {_expected(source)}, found an empty file; check what wrote it"
         )
-    return _csv_layout(source, head, text) if source.format == "csv" else _jsonl_layout(source, head, text)
+    for mark, found in _MARKS.items():
+        if text.startswith(mark):
+            raise SourceError(f"{source.name}: expected {_expected(source)}, found {found}")
+    read = _csv_layout if source.format == "csv" else _jsonl_layout
+    return _usable(source, read(source, head, text))
+
+
+def _usable(source: Source, layout: Layout) -> Layout:
+    for name in layout.columns:
+        if "\0" in name:
+            raise SourceError(
+                f"{source.name}: expected text, found a NUL character in the column's name {name!r}; "
+                "is it UTF-16? Then: -p encoding=utf-16-le"
+            )
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            # To polars these stand for several columns.
+            raise SourceError(f"{source.name}: a column can't be called {name!r}; rename it")
+    return layout
 
 
 def one_layout(sources: list[Source]) -> list[str]:
@@ -89,6 +113,11 @@ def _csv_layout(source: Source, head: bytes, text: bytes) -> Layout:
             f"{len(head)} bytes; is it CSV?"
         )
     end = int(found.ends[0])
+    if b"\r" in text[:end].rstrip(b"\r\n") and b'"' not in text[:end]:
+        raise SourceError(
+            f"{source.name}: expected lines that end with LF or CRLF, found CR alone in the header; "
+            "convert it, for example with mac2unix"
+        )
     try:
         names = [
             name.decode("utf-8").strip()
@@ -116,22 +145,32 @@ def _refuse_twice(source: Source, names: list[str]) -> None:
 
 
 def _jsonl_layout(source: Source, head: bytes, text: bytes) -> Layout:
+    if text.lstrip().startswith(b"["):
+        raise SourceError(
+            f"{source.name}: expected one JSON object a line, found a list; "
+            "write its objects one a line, for example with jq -c '.[]'"
+        )
     lines = text.split(b"\n")
     if len(head) >= HEAD_BYTES and len(lines) > 1:
         lines.pop()  # It may be cut.
     columns: dict[str, None] = {}
     for line in lines:
         try:
-            found = json.loads(line) if line.strip() else {}
-        except ValueError:
+            found = json.loads(line, parse_int=str) if line.strip() else {}
+        except (ValueError, RecursionError):
             continue  # A row that is no JSON is set aside when it is checked.
         if isinstance(found, dict):
-            columns.update(dict.fromkeys(found))
+            columns.update((name, None) for name in found if not _has_half_letter(name))
     if not columns:
         raise SourceError(
             f"{source.name}: expected one JSON object a line, found none at its start; is it JSON Lines?"
         )
     return Layout(list(columns), len(head) - len(text))
+
+
+def _has_half_letter(name: str) -> bool:
+    """Whether half of a surrogate pair is in it: JSON can say that, and no text can hold it."""
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _parquet_layout(source: Source) -> Layout:

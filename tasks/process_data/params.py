@@ -22,7 +22,7 @@ class ProcessData(BaseModel):
 
     source: str | list[str] = Field(
         description=(
-            "CSV, JSON Lines or Parquet, plain or as .gz or .zst: a path, a glob, an fsspec URL, "
+            "CSV, JSON Lines or Parquet, plain or as .gz, .zst, .bz2 or .xz: a path, a glob, an fsspec URL, "
             "or a list of them"
         )
     )
@@ -37,7 +37,7 @@ class ProcessData(BaseModel):
     )
     delimiter: str | None = Field(
         default=None,
-        description="what separates CSV fields, one ASCII character; by default a comma, a tab in .tsv",
+        description="what separates CSV fields, an ASCII character or \\t; by default a comma, a tab in .tsv",
     )
     encoding: str = Field(
         default="utf-8", description="the text encoding of CSV and JSON Lines, such as cp1252"
@@ -73,6 +73,7 @@ class ProcessData(BaseModel):
     @field_validator("delimiter")
     @classmethod
     def _one_character(cls, value: str | None) -> str | None:
+        value = "\t" if value == r"\t" else value  # as shells leave it
         if value is not None and (len(value) != 1 or not value.isascii() or value in '"\r\n\0'):
             raise ValueError(
                 f"expected one ASCII character other than a quote or a line break, got {value!r}"
@@ -83,8 +84,9 @@ class ProcessData(BaseModel):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
+            "".encode(value)  # hex and the like are codecs, but not of text
             return codecs.lookup(value).name
-        except LookupError:
+        except (LookupError, ValueError):
             raise ValueError(
                 f"expected a text encoding such as utf-8, cp1252 or utf-16, got {value!r}"
             ) from None

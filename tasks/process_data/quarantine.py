@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .casts import as_text, for_json
 from .compiled import TEXT, Check, Compiled
 from .slices import ROW, Misfit
 from .tally import BUCKETS, EXAMPLES, FIRST_ROWS, Tally
@@ -59,13 +60,12 @@ class Suspects:
         broken = [each for each in self.compiled.checks if self.breaks[each.rule].any()]
         marks = self.typed.with_columns(self.breaks.select(pl.all().name.prefix(_BREAKS)))
         rules = [pl.when(pl.col(_BREAKS + each.rule)).then(pl.lit(each.rule)) for each in broken]
-        reasons = [pl.when(pl.col(_BREAKS + each.rule)).then(_message(each)) for each in broken]
+        reasons = [pl.when(pl.col(_BREAKS + each.rule)).then(_message(each, marks)) for each in broken]
         told = marks.select(
             rules=pl.concat_list(rules).list.drop_nulls(), reasons=pl.concat_list(reasons).list.drop_nulls()
         )
         original = self.rows.select(self.compiled.columns)
-        binary = [name for name, kind in original.schema.items() if kind == pl.Binary]
-        values = original.with_columns(pl.col(binary).bin.encode("hex")) if binary else original
+        values = original.select(for_json(pl.col(name), kind) for name, kind in original.schema.items())
         return told.with_columns(row=self.rows[ROW], values=values.to_struct("values"))
 
 
@@ -120,12 +120,13 @@ def _misfit_line(each: Misfit, place: Place) -> bytes:
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _message(each: Check) -> pl.Expr:
+def _message(each: Check, rows: pl.DataFrame) -> pl.Expr:
     import polars as pl
 
     if not each.column:
         return pl.lit(_bare(each.message))
-    shown = pl.col(TEXT + each.column).cast(pl.String).str.head(SHOWN_CHARACTERS).fill_null("nothing")
+    name = TEXT + each.column
+    shown = as_text(pl.col(name), rows.schema[name]).str.head(SHOWN_CHARACTERS).fill_null("nothing")
     before, mark, after = each.message.partition("'{}'")
     if not mark:
         return pl.lit(_bare(before))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import tomllib
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import RulesError
+from .errors import RulesError, SourceError
 
 Scalar = bool | int | float | str
 ColumnType = Literal["string", "integer", "number", "decimal", "boolean", "date", "datetime"]
@@ -28,8 +28,9 @@ class _Model(BaseModel):
 class Column(_Model):
     """What one column's values must be."""
 
-    type: ColumnType = Field(
-        default="string", description="what the text is read as; text that can't be is invalid"
+    type: ColumnType | None = Field(
+        default=None,
+        description="what values are read as, invalid if they can't be; by default they stay as they are",
     )
     required: bool = Field(default=False, description="a missing value is invalid")
     allowed: list[Scalar] | None = Field(default=None, description="the only values accepted")
@@ -46,6 +47,16 @@ class Column(_Model):
     @classmethod
     def _dates_as_text(cls, value: Any) -> Any:
         return _without_dates(value)
+
+    @model_validator(mode="after")
+    def _refuse_idle(self) -> Column:
+        if self.allowed == []:
+            raise ValueError("allowed: expected at least one value, found none; take it out")
+        if self.format is not None and self.type not in ("date", "datetime"):
+            raise ValueError("format: only dates have one; set type to date or datetime, or take it out")
+        if "scale" in self.model_fields_set and self.scale != 2 and self.type != "decimal":
+            raise ValueError("scale: only decimals have one; set type to decimal, or take it out")
+        return self
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -104,6 +115,13 @@ class Rules(_Model):
             return {**value, "row_rules": named}
         return value
 
+    @model_validator(mode="after")
+    def _refuse_nameless(self) -> Rules:
+        for kind, names in (("row_rules", self.row_rules), ("derived", self.derived)):
+            if any(not name.strip() or "\0" in name for name in names):
+                raise ValueError(f"{kind}: expected a name for each, found none or one with a NUL character")
+        return self
+
     @property
     def accepted_share(self) -> float:
         if self.max_invalid_share is not None:
@@ -127,24 +145,30 @@ def load_rules(place: str | dict[str, Any]) -> Rules:
 def _parsed(place: str) -> Any:
     from .sources import read_bytes
 
+    is_json = place.lower().endswith(".json")
     try:
         text = read_bytes(place).decode("utf-8-sig")
-        return json.loads(text) if place.endswith(".json") else tomllib.loads(text)
+        return json.loads(text, object_pairs_hook=each_once) if is_json else tomllib.loads(text)
+    except SourceError as error:
+        raise RulesError(f"rules: {error}") from None
     except UnicodeDecodeError as error:
         raise RulesError(
             f"{place}: expected UTF-8 text, found byte {error.object[error.start]:#04x}; save it as UTF-8"
         ) from None
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        kind = "JSON" if place.endswith(".json") else "TOML"
+    except (ValueError, RecursionError) as error:
+        named = "TOML" if place.lower().endswith(".toml") else "TOML, or JSON in a file called .json"
+        kind = "JSON" if is_json else named
         raise RulesError(
             f"{place}: expected {kind}, but it does not parse: {error}; correct that place"
         ) from None
 
 
 def _fault(name: str, fault: Any) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
+    where = ".".join(str(part) for part in fault["loc"]) or "the whole"
     if fault["type"] == "extra_forbidden":
         return f"{name}: {where} is not something rules have; check its spelling, or take it out"
+    if fault["type"] == "value_error":
+        return ": ".join(str(part) for part in (name, *fault["loc"], fault["ctx"]["error"]))
     return f"{name}: {where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, found {str(fault['input'])[:80]!r}"
 
 
@@ -154,4 +178,18 @@ def _without_dates(value: Any) -> Any:
         return {key: _without_dates(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_without_dates(each) for each in value]
-    return value.isoformat() if isinstance(value, date | datetime) else value
+    return value.isoformat() if isinstance(value, date | datetime | time) else value
+
+
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, as ``object_pairs_hook``: of a key that stands there twice, one value would be lost.
+
+    Raises:
+        ValueError: it names the key.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return found

@@ -6,8 +6,12 @@ Owns: what a name stands for, and reading it as plain UTF-8 bytes. Leaves to
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import glob
+import lzma
+import os
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +29,14 @@ _ENDINGS: dict[str, Format] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
-_PACKED_ENDINGS = (".gz", ".zst", ".zstd")
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_PACKED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+_MAGIC = {
+    "gzip": re.compile(rb"\x1f\x8b"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
+    "bzip2": re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"),
+    "xz": re.compile(rb"\xfd7zXZ\0"),
+}
+MAGIC_BYTES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ def find_sources(params: ProcessData) -> list[Source]:
     """
     asked = [params.source] if isinstance(params.source, str) else params.source
     places = list(dict.fromkeys(found for each in asked for found in _expanded(each)))
+    _refuse_twice(places)
     folder = _common_folder(places)
     return [
         Source(
@@ -73,6 +84,9 @@ def open_source(place: str) -> IO[bytes]:
                 raise SourceError(
                     f"{place}: expected a file, found a folder; name its files, such as {place}/*.csv"
                 )
+            if Path(place).exists() and not Path(place).is_file():
+                # It is read several times, and opening a pipe waits for its writer.
+                raise SourceError(f"{place}: expected a file, found a pipe or a device; write it to a file")
             return Path(place).open("rb")
         import fsspec
 
@@ -92,21 +106,28 @@ def read_bytes(place: str) -> bytes:
 
 
 def size_and_change(place: str) -> list[Any]:
-    """What shows that a source is unchanged: its size, and when it was written where that is known."""
-    if "://" not in place:
-        found = Path(place).stat()
-        return [found.st_size, str(found.st_mtime_ns)]
-    import fsspec
+    """What shows that a source is unchanged: its size, and when it was written where that is known.
 
-    files, path = fsspec.core.url_to_fs(place)
-    facts = files.info(path)
-    return [facts.get("size"), str(facts.get("ETag") or facts.get("mtime") or "")]
+    Raises:
+        SourceError: it is not there any more, or can't be asked.
+    """
+    try:
+        if "://" not in place:
+            found = Path(place).stat()
+            return [found.st_size, str(found.st_mtime_ns)]
+        import fsspec
+
+        files, path = fsspec.core.url_to_fs(place)
+        facts = files.info(path)
+        return [facts.get("size"), str(facts.get("ETag") or facts.get("mtime") or "")]
+    except OSError as error:
+        raise SourceError(f"{place}: expected the file that was there, but {_why(error)}") from None
 
 
 def needs_unpacking(source: Source) -> bool:
     """Whether its bytes can't be cut as they lie: compressed, or text in another encoding."""
     with open_source(source.place) as file:
-        head = file.read(4)
+        head = file.read(MAGIC_BYTES)
     is_text = source.format != "parquet" and source.encoding not in ("utf-8", "ascii", "utf-8-sig")
     return is_text or _packing(head) is not None or (source.format == "parquet" and not source.is_local)
 
@@ -118,7 +139,7 @@ def plain_blocks(source: Source) -> Iterator[bytes]:
         SourceError: it is truncated, damaged, or not in the encoding that was named.
     """
     with open_source(source.place) as file:
-        head = file.read(4)
+        head = file.read(MAGIC_BYTES)
         blocks = _stored_blocks(head, file)
         packing = _packing(head)
         if packing is not None:
@@ -146,7 +167,7 @@ def _unpacked(source: Source, blocks: Iterator[bytes], packing: str) -> Iterator
             started = True
             try:
                 yield unpacker.decompress(block)
-            except (zlib.error, _zstd_error()) as error:
+            except (zlib.error, lzma.LZMAError, OSError, EOFError, _zstd_error()) as error:
                 raise SourceError(
                     f"{source.name}: expected {packing}, but it is damaged before byte "
                     f"{consumed_bytes}: {error}; get a whole copy"
@@ -171,6 +192,8 @@ def _pieces(blocks: Iterator[bytes]) -> Iterator[bytes]:
 def _unpacker(packing: str) -> Any:
     if packing == "gzip":
         return zlib.decompressobj(wbits=31)
+    if packing in ("bzip2", "xz"):
+        return bz2.BZ2Decompressor() if packing == "bzip2" else lzma.LZMADecompressor()
     import zstandard
 
     return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
@@ -192,14 +215,28 @@ def _recoded(source: Source, blocks: Iterator[bytes]) -> Iterator[bytes]:
             yield text.encode("utf-8", "strict")
         yield decoder.decode(b"", final=True).encode("utf-8")
     except UnicodeError as error:
+        if isinstance(error, UnicodeDecodeError):
+            lines += error.object[: error.start].decode(source.encoding, "ignore").count("\n")
         raise SourceError(
-            f"{source.name}: expected {source.encoding} text, "
-            f"but line {lines} or a later one is not: {error}; name its encoding"
+            f"{source.name}: expected {source.encoding} text, but line {lines} is not: "
+            f"{getattr(error, 'reason', error)}; name its encoding"
         ) from None
 
 
 def _packing(head: bytes) -> str | None:
-    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+    return next((name for name, magic in _MAGIC.items() if magic.match(head)), None)
+
+
+def _refuse_twice(places: list[str]) -> None:
+    """Refuse one file under two names, such as a link to the latest: each of its rows would count twice."""
+    known: dict[str, str] = {}
+    for place in places:
+        file = place if "://" in place else os.path.realpath(place)
+        first = known.setdefault(file, place)
+        if first != place:
+            raise SourceError(
+                f"{place}: expected each file once, found {first} to be the same; name one of them"
+            )
 
 
 def _expanded(place: str) -> list[str]:
@@ -257,9 +294,10 @@ def _format(place: str, params: ProcessData) -> Format:
             raise SourceError(
                 f"{place}: expected a file, found a folder; name its files, such as {place}/*.csv"
             )
+        likely = "jsonl" if "json" in _bare_ending(place) else "csv"
         raise SourceError(
             f"{place}: expected a name that ends in {', '.join(_ENDINGS)}; "
-            "name the format, such as -p format=csv"
+            f"name the format, such as -p format={likely}"
         )
     return found
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import exact
 from .errors import RulesError
 from .expressions import compile_sql, first_line
+from .plain import plain
 from .rules import Rules
 
 if TYPE_CHECKING:
@@ -47,11 +48,17 @@ def compile_summary(rules: Rules, schema: dict[str, Any]) -> list[Aggregate]:
     """
     if rules.summary is None:
         return []
-    for name in rules.summary.group_by:
+    wanted = rules.summary.group_by
+    for name in wanted:
         if name not in schema:
             raise RulesError(
                 f"summary.group_by: there is no column {name!r}; it has {', '.join(list(schema)[:20])}"
             )
+        if schema[name].is_nested():
+            raise RulesError(f"summary.group_by: {name!r} is {schema[name]}; group by single values")
+    twice = [name for name in wanted if wanted.count(name) > 1 or name in rules.summary.aggregates]
+    if twice:
+        raise RulesError(f"summary: expected each name once, found {twice[0]!r} twice; rename one")
     return [_compiled(name, sql, schema) for name, sql in rules.summary.aggregates.items()]
 
 
@@ -59,15 +66,18 @@ class Groups:
     """The states of every group, of all rows and other groups that were added."""
 
     def __init__(self, rules: Rules, schema: dict[str, Any]) -> None:
+        import polars as pl
+
         self._aggregates = compile_summary(rules, schema)
         self._group_by = rules.summary.group_by if rules.summary else []
+        self._keys = {name: plain(pl.col(name), schema[name]) for name in self._group_by}
         self._is_wanted = rules.summary is not None
         self._states: dict[Key, list[State]] = {}
 
     def add_rows(self, valid: pl.DataFrame) -> None:
         """Add valid rows."""
         if self._is_wanted and valid.height:
-            self._add(_states_of(valid, self._group_by, self._aggregates))
+            self._add(_states_of(valid, self._keys, self._aggregates))
 
     def add_json(self, groups: list[Any]) -> None:
         """Add what ``to_json`` gave elsewhere."""
@@ -105,13 +115,13 @@ class Groups:
 
 
 def _states_of(
-    valid: pl.DataFrame, group_by: list[str], aggregates: list[Aggregate]
+    valid: pl.DataFrame, group_by: dict[str, pl.Expr], aggregates: list[Aggregate]
 ) -> dict[Key, list[State]]:
     import polars as pl
 
     inputs = {f"v{at}": each.value for at, each in enumerate(aggregates) if each.value is not None}
     keys = [f"k:{name}" for name in group_by]
-    names = [pl.col(name).alias(f"k:{name}") for name in group_by]
+    names = [value.alias(f"k:{name}") for name, value in group_by.items()]
     frame = valid.select(*names, **inputs, n=pl.repeat(1, pl.len(), dtype=pl.Int64))
     figures = [pl.col("n").sum()]
     powers = {}
@@ -131,21 +141,27 @@ def _rank(key: Key) -> list[tuple[bool, Any]]:
     return [(part is None, part) for part in key]
 
 
+def _called(place: str, sql: str) -> tuple[str, str]:
+    """The function that an aggregate calls, and what stands in its brackets."""
+    match = _CALL.fullmatch(sql)
+    if not match or not _is_one_call(match.group(2)):
+        raise RulesError(
+            f"{place}: expected COUNT(*), or COUNT, SUM, AVG, MIN or MAX of an expression, found {sql!r}"
+        )
+    function, inside = match.group(1).upper().replace("MEAN", "AVG"), match.group(2)
+    if inside.strip() == "*" and function != "COUNT":
+        raise RulesError(f"{place}: expected {function} of a column, found {sql!r}; only COUNT takes *")
+    return function, inside
+
+
 def _compiled(name: str, sql: str, schema: dict[str, Any]) -> Aggregate:
     import polars as pl
 
     place = f"summary.aggregates.{name}"
-    match = _CALL.fullmatch(sql)
-    if not match:
-        raise RulesError(
-            f"{place}: expected COUNT(*), or COUNT, SUM, AVG, MIN or MAX of an expression, found {sql!r}"
-        )
-    function = match.group(1).upper().replace("MEAN", "AVG")
-    if match.group(2).strip() == "*":
-        if function != "COUNT":
-            raise RulesError(f"{place}: expected {function} of a column, found {sql!r}; only COUNT takes *")
+    function, inside = _called(place, sql)
+    if inside.strip() == "*":
         return Aggregate(name, function, None, "other")
-    value = compile_sql(place, match.group(2))
+    value = compile_sql(place, inside)
     try:
         kind = pl.DataFrame(schema=schema).select(value.alias("value")).schema["value"]
     except pl.exceptions.PolarsError as error:
@@ -156,6 +172,10 @@ def _compiled(name: str, sql: str, schema: dict[str, Any]) -> Aggregate:
         raise RulesError(
             f"{place}: expected a number to add up, found {kind} in {sql!r}; give the column a number's type"
         )
+    if function != "COUNT":
+        if kind.is_nested():
+            raise RulesError(f"{place}: expected single values, found {kind} in {sql!r}")
+        value = plain(value, kind)
     if isinstance(kind, pl.Decimal):
         return Aggregate(name, function, value, "decimal", kind.scale)
     if kind.is_float():
@@ -167,10 +187,20 @@ def _compiled(name: str, sql: str, schema: dict[str, Any]) -> Aggregate:
     return Aggregate(name, function, value, "other")
 
 
+def _is_one_call(inside: str) -> bool:
+    """Whether what stands in a call's brackets is one value: not ``b) + MIN(b``, nor ``DISTINCT b``."""
+    depth = 0
+    for letter in inside:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            return False
+    return not inside.upper().lstrip().startswith("DISTINCT ")
+
+
 def _with_bins(frame: pl.DataFrame, column: str, each: Aggregate) -> tuple[pl.DataFrame, list[int]]:
     if each.function not in ("SUM", "AVG") or each.kind != "number":
         return frame, []
-    bins = exact.binned(frame[column].replace([float("inf"), float("-inf"), float("nan")], None))
+    bins = exact.binned(frame[column])
     frame = frame.with_columns(units.alias(f"{column}:{power}") for power, units in bins)
     return frame, [power for power, _ in bins]
 

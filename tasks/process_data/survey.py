@@ -76,10 +76,12 @@ def survey(params: ProcessData, workspace: Workspace) -> list[dict[str, Any]]:
     surveyed: list[Surveyed] = []
     partitions: list[Partition] = []
     for number, source in enumerate(sources):
+        stored = size_and_change(source.place)  # before it is read: what comes after is a change
         plain = _unpacked(source, number, workspace) if needs_unpacking(source) else source
+        change = stored if plain is source else size_and_change(plain.place)
         cuts = list(_cuts(plain, params.partition_bytes))
         partitions += [Partition(index, number, *cut) for index, cut in enumerate(cuts, len(partitions))]
-        surveyed.append(_surveyed(source, plain, sum(cut[3] for cut in cuts)))
+        surveyed.append(_surveyed(source, plain, sum(cut[3] for cut in cuts), int(stored[0] or 0), change))
         if not cuts and not params.allow_empty:
             raise SourceError(
                 f"{source.name}: expected at least one row, found only a header; "
@@ -103,7 +105,7 @@ def unchanged(source: Surveyed) -> None:
     """
     try:
         found = size_and_change(source.place)
-    except OSError:
+    except SourceError:
         found = []
     if found != source.change:
         raise SourceError(
@@ -111,7 +113,7 @@ def unchanged(source: Surveyed) -> None:
         )
 
 
-def _surveyed(source: Source, plain: Source, rows: int) -> Surveyed:
+def _surveyed(source: Source, plain: Source, rows: int, size_bytes: int, change: list[Any]) -> Surveyed:
     return Surveyed(
         name=source.name,
         place=plain.place,
@@ -119,8 +121,8 @@ def _surveyed(source: Source, plain: Source, rows: int) -> Surveyed:
         delimiter=source.delimiter,
         columns=layout_of(plain).columns,
         rows=rows,
-        size_bytes=int(size_and_change(source.place)[0] or 0),
-        change=size_and_change(plain.place),
+        size_bytes=size_bytes,
+        change=change,
     )
 
 
