@@ -200,6 +200,17 @@ def test_fence_grows_when_a_step_that_expanded_runs_again(hand):
     assert job.begin("0") == 2
 
 
+def test_fence_grows_when_an_error_callback_is_called_again(hand):
+    """Its record goes at the retry, not the number that it ran under."""
+    job = hand(chain(add.s(1, 1), double.s()).on_error(mark.s("x")))
+    for call in (1, 2):
+        job.break_at("0")
+        number = job.begin("2")
+        assert number == call
+        job.end("2", number)
+        job.state.retry(JOB)
+
+
 def test_canvas_is_forgotten_when_a_step_expands_while_its_job_is_retried(hand, monkeypatch):
     """Between the look at the journal and the script that forgets: it looks again."""
     job = hand(chain(add.s(1, 1), double.s()))

@@ -26,9 +26,8 @@ if redis.call('HEXISTS', KEYS[2], step) == 1 or is_inner and stream.is_over(KEYS
   local record = redis.call('HGET', KEYS[2], step)
   if record and string.sub(record, 1, 1) == '[' then
     -- The same attempt may say it again, when the answer was lost; another came late.
-    -- Not decoded: a value may be JSON that cjson refuses (a lone surrogate, a deep nesting).
-    local by = string.match(string.sub(record, -400), '.*,%s*(%d+),%s*%d+,%s*%d+,%s*"[^"]*"')
-    if by and tonumber(by) ~= tonumber(ARGV[3]) then
+    local by = attempt_of(record)
+    if by and by ~= tonumber(ARGV[3]) then
       note(KEYS[5], 'fenced', step, 'attempt ' .. ARGV[3] .. ' came late; attempt ' .. by .. ' has recorded it')
       redis.call('HINCRBY', KEYS[1], 'fenced', 1)
     end

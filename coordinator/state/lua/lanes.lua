@@ -105,9 +105,15 @@ function lanes.reopen(keys, job)
   if errbacks then
     local steps = cjson.decode(errbacks)
     for _, trigger in ipairs(steps) do
-      redis.call('HDEL', keys.records, string.sub(trigger, 2))
+      local step = string.sub(trigger, 2)
+      local number = attempt_of(redis.call('HGET', keys.records, step) or '')
+      if number then -- the next call's fence must be higher
+        write_attempt(keys.attempts, step,
+          {attempt = number, crashes = 0, retries = 0, token = '', started = 0, live = 0})
+      end
+      redis.call('HDEL', keys.records, step)
       redis.call('ZREM', keys.outbox, job .. '|' .. trigger)
-      stop(keys, job, string.sub(trigger, 2)) -- one that runs still speaks of a failure that is past
+      stop(keys, job, step) -- one that runs still speaks of a failure that is past
     end
     redis.call('HINCRBY', keys.meta, 'total', 0 - #steps)
     redis.call('HDEL', keys.meta, 'errbacks')

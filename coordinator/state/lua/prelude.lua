@@ -60,6 +60,12 @@ local function write_attempt(attempts_key, step, a)
     cjson.encode({a.attempt, a.crashes, a.retries, a.token, a.started, a.live}))
 end
 
+-- The number of the attempt that a record is of, or nil.
+-- Not decoded: a value may be JSON that cjson refuses (a lone surrogate, a deep nesting).
+local function attempt_of(record)
+  return tonumber(string.match(string.sub(record, -400), '.*,%s*(%d+),%s*%d+,%s*%d+,%s*"[^"]*"') or nil)
+end
+
 -- A step is lost when another lane of its race won ('!') or its own lane failed ('-'), and with it
 -- whatever stands in its place; but not the error callbacks of that, which are called when the last lane has failed.
 local function is_lost(records_key, meta_key, step)
