@@ -7,6 +7,7 @@ behind them as ``super()``. How messages that belong to no job are treated stays
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import Celery
@@ -17,6 +18,9 @@ from celery.worker.request import Request
 
 from coordinator.hooks import Hooks, has_hooks
 from coordinator.step import Durable, Step, StepRequest
+
+logger = logging.getLogger(__name__)
+_told_of: set[type] = set()
 
 #: What stays as the task had it: these say how messages that belong to no job are treated.
 _KEPT = (
@@ -33,6 +37,7 @@ CELERYS_CALL = ("celery.app.task", "celery.app.trace")
 def adopted(task: Any) -> Any:
     """Return a task that is a step where its message says so, with its hooks called when they should be."""
     own = type(task)
+    _say_what_is_passed_over(own)
     if issubclass(own, Hooks) or (issubclass(own, Step) and not has_hooks(own)):
         return task
     bases: tuple[type, ...] = (Hooks, own)
@@ -40,6 +45,19 @@ def adopted(task: Any) -> Any:
         bases = (Hooks, Step, *(base for base in own.__mro__ if base not in Task.__mro__), Durable)
     task.__class__ = type(own.__name__, bases, {**_kept(own), "__module__": own.__module__})
     return task
+
+
+def _say_what_is_passed_over(own: type) -> None:
+    """Tell once of a class that sends its tasks in its own way: nobody calls that for a step."""
+    where = mro_lookup(own, "apply_async", stop={Task, object})
+    if where is not None and where not in _told_of:
+        _told_of.add(where)
+        logger.warning(
+            "apply-async-passed-over: %s.%s sends tasks in its own way, steps of jobs are sent without it; "
+            "set what it adds on the signature, or by the signal before_task_publish",
+            where.__module__,
+            where.__qualname__,
+        )
 
 
 def _kept(own: Any) -> dict[str, Any]:

@@ -82,9 +82,9 @@ class Journal(_Backend):
         except JobNotFound:
             outcome, text = "pending", None
         if outcome == "running":
-            own = super()._get_task_meta_for(task_id)
-            if own["status"] not in states.ALL_STATES:
-                return own  # type: ignore[no-any-return]
+            own = self._own_state(task_id)
+            if own is not None:
+                return own
         meta = {"task_id": task_id, "status": _STATES[outcome], "result": None, "children": []}
         if outcome == "succeeded":
             meta["result"] = state.value_of_record(*step, text)
@@ -99,6 +99,13 @@ class Journal(_Backend):
             }
             meta["traceback"] = error["traceback"]
         return self.meta_from_decoded(meta)  # type: ignore[no-any-return]
+
+    def _own_state(self, task_id: str) -> dict[str, Any] | None:
+        """Return what ``update_state`` said of a running step, where a backend keeps it."""
+        if not hasattr(super(), "_get_task_meta_for"):  # no result_backend at all
+            return None
+        own: dict[str, Any] = super()._get_task_meta_for(task_id)
+        return None if own["status"] in states.ALL_STATES else own
 
     def add_pending_result(self, result: Any, *args: Any, **kwargs: Any) -> Any:
         """Subscribe to nothing for a step: nobody publishes there."""

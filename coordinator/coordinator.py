@@ -67,6 +67,7 @@ class Coordinator(Submission):
         """
         if celery_app is None and parts_module.installed is None:
             registry.load((settings or Settings.from_env()).jobs)  # one of them may call ``install``
+            registry.load_tasks(parts_module.installed)  # where a step goes may be said by its task
         app = celery_app or parts_module.installed or _own_app()
         parts = app.parts if settings in (None, app.parts.settings) else Parts(app, settings)
         registry.load(parts.settings.jobs)

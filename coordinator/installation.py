@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from celery import Celery
+from celery.utils.imports import symbol_by_name
 
 from coordinator import builtin, parts, redis_transport, tracing
 from coordinator.adoption import adopt_all, adopt_later_tasks
@@ -53,6 +54,7 @@ def install(app: Celery, settings: Settings | None = None) -> Celery:
     adopt_later_tasks(app)
     _keep_journal(app)
     builtin.register(app)
+    symbol_by_name("coordinator.dashboard:FlowerTab")(app)  # where it is Flower that runs
     app.on_after_finalize.connect(lambda **_: adopt_all(app), weak=False)
     if app.finalized:
         adopt_all(app)
@@ -75,8 +77,10 @@ def _keep_journal(app: Celery) -> None:
 
 
 def _settings_of(app: Celery) -> Settings:
-    backend = str(app.conf.result_backend or "")
+    backend = _plain(app.conf.result_backend)
     redis_url = os.environ.get("REDIS_URL", "").strip() or backend
+    if app.conf.task_always_eager and not redis_url.startswith("redis"):
+        return Settings(jobs=())  # a test's: its tasks run where they are called, and there is no job
     if not redis_url.startswith(tuple(f"{scheme}://" for scheme in STATE_SCHEMES)):
         raise SettingsError(
             "REDIS_URL: expected a redis:// URL, found none, nor in result_backend, which is "
@@ -84,9 +88,14 @@ def _settings_of(app: Celery) -> Settings:
         )
     env = {
         **os.environ,
-        "BROKER_URL": str(app.conf.broker_read_url or app.conf.broker_url),
+        "BROKER_URL": _plain(app.conf.broker_read_url or app.conf.broker_url or "amqp://"),
         "REDIS_URL": redis_url,
         "COORDINATOR_QUEUE": app.conf.task_default_queue,
     }
     found = Settings.from_env(env)
     return found if os.environ.get("COORDINATOR_JOBS") else replace(found, jobs=())
+
+
+def _plain(url: Any) -> str:
+    """Return a URL of Celery's as ours are written."""
+    return str(url or "").removeprefix("py")  # pyamqp://

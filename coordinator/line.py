@@ -44,6 +44,7 @@ class Line:
         self._connection.transport_options = {**self._connection.transport_options, "confirm_publish": False}
         self._connection.ensure_connection(max_retries=1, timeout=5)
         self._channel = self._connection.channel()
+        self._is_adopted = getattr(getattr(app, "parts", None), "is_adopted", False)
         self._is_amqp = self._connection.transport.driver_type == "amqp"
         self.sent = 0  # messages; the number of the last is its delivery tag
         self._unconfirmed: dict[int, None] = {}  # delivery tags, in order
@@ -73,7 +74,7 @@ class Line:
         """
         if self._is_amqp:
             options = {**options, "mandatory": True}
-        elif options.get("priority") is not None:
+        elif options.get("priority") is not None and not self._is_adopted:
             options = {**options, "priority": 9 - options["priority"]}  # on Redis 0 is the most urgent
         queue = options.get("queue")
         queue = getattr(queue, "name", queue)

@@ -25,6 +25,11 @@ class Parts:
     app: Celery
     settings: Settings
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether the application is a project's own: what it sets means what it means to Celery."""
+        return installed is self.app
+
     @cached_property
     def state(self) -> StateManager:
         return StateManager(self.settings)

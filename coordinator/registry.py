@@ -6,11 +6,12 @@ Which modules register kinds is said by ``COORDINATOR_JOBS``; the app imports th
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 #: The shipped jobs in the wheel: ``tasks``, their name in a checkout, is that of many a project's own.
 SHIPPED = "batuta_tasks"
 DEFAULT = "tasks"
+
+NO_KINDS = "none; COORDINATOR_JOBS names the modules that register them"
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -88,7 +91,7 @@ def kind(name: str) -> Kind:
     except KeyError:
         near = difflib.get_close_matches(name, _kinds, n=3)
         hint = (
-            f"did you mean {' or '.join(near)}?" if near else f"known kinds: {', '.join(kinds()) or 'none'}"
+            f"did you mean {' or '.join(near)}?" if near else f"known kinds: {', '.join(kinds()) or NO_KINDS}"
         )
         raise UnknownKind(f"no kind is called {name[:80]!r}; {hint}", kind=name) from None
 
@@ -107,21 +110,39 @@ def load(modules: Sequence[str]) -> None:
     if modules and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     for name in found(modules):
-        try:
+        with _told(name):
             importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise SettingsError(
-                f"COORDINATOR_JOBS: expected modules that can be imported, found no module {error.name!r}; "
-                "start in the folder that holds it, or install it"
-            ) from error
-        except BatutaError:
-            raise
-        except Exception as error:
-            raise SettingsError(
-                f"COORDINATOR_JOBS: expected modules that can be imported, but {name} raised "
-                f"{type(error).__name__}: {error}",
-                module=name,
-            ) from error
+
+
+def load_tasks(app: Any) -> None:
+    """Import the modules that an application, if any, names (``include``) or finds (``autodiscover_tasks``).
+
+    Raises:
+        SettingsError: a module can't be imported.
+    """
+    if app is None:
+        return
+    with _told("a module of its tasks"):
+        app.loader.import_default_modules()
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"COORDINATOR_JOBS: expected modules that can be imported, found no module {error.name!r}; "
+            "start in the folder that holds it, or install it"
+        ) from error
+    except BatutaError:
+        raise
+    except Exception as error:
+        raise SettingsError(
+            f"COORDINATOR_JOBS: expected modules that can be imported, but {name} raised "
+            f"{type(error).__name__}: {error}",
+            module=name,
+        ) from error
 
 
 def found(modules: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from coordinator.errors import BatutaError, BrokerUnreachable, StateUnreachable
+from coordinator.errors import BatutaError, BrokerUnreachable, SettingsError, StateUnreachable
 from coordinator.reach import unreachable
 from coordinator.settings import Settings, redacted
 
@@ -120,12 +120,23 @@ def _open_embedded(*, worker: bool, say: Callable[[str], None]) -> Opened:
         embedded = start_embedded(stack, say)
         started = embedded.start_worker() if worker else None
         coordinator = _facade()
+        _refuse_other_servers(coordinator, embedded.broker_url)
         if started:
             stack.callback(_end_if_idle, started, coordinator)
         return Opened(coordinator, _near(embedded.home.folder), True, started, stack)
     except BaseException:
         stack.close()
         raise
+
+
+def _refuse_other_servers(coordinator: Coordinator, embedded_url: str) -> None:
+    """Refuse a project's application with servers of its own: its workers know nothing of a private one."""
+    broker_url = coordinator.settings.broker_url
+    if broker_url != embedded_url:
+        raise SettingsError(
+            f"COORDINATOR_JOBS names the application {coordinator.app.main!r}, whose broker is at "
+            f"{redacted(broker_url)}; set BROKER_URL to it, and REDIS_URL to the Redis of its jobs"
+        )
 
 
 def _end_if_idle(worker: WorkerProcess, coordinator: Coordinator) -> None:
