@@ -91,6 +91,17 @@ def test_error_callback_counts_no_more_when_it_still_runs_at_a_retry(ends, from_
     assert job.begin("2") == late + 1
 
 
+def test_error_callback_is_not_called_when_the_job_fails_elsewhere_after_a_retry(hand):
+    """Its message may have lain in the queue since the failure of before, which is mended."""
+    job = hand(chain(add.s(1, 1).on_error(mark.s("x")), fail.si("y")))
+    job.break_at("0")
+    job.state.retry(JOB)
+    job.run("0")
+    assert job.break_at("1") == "failed"
+
+    assert job.begin("2") == "stopped"
+
+
 def test_error_callback_is_called_when_it_stands_in_a_lane_that_failed(hand):
     """That of a canvas which took a step's place in a race: all lanes are out, and the job has failed."""
     job = hand(race(add.s(1, 1), fail.si("x")))

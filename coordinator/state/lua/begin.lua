@@ -30,7 +30,8 @@ end
 if ARGV[6] == 'check' then
   if state ~= 'received' then return {'stopped', state} end
 elseif ARGV[6] == 'errback' then
-  if state ~= 'failed' then return {'stopped', state} end
+  -- A message of an earlier failure may come late: this one is perhaps another step's, with other callbacks.
+  if state ~= 'failed' or not is_callback(KEYS[1], step) then return {'stopped', state} end
 elseif state ~= 'processing' or not meta[2] then
   return {'stopped', state}
 end

@@ -66,6 +66,12 @@ local function attempt_of(record)
   return tonumber(string.match(string.sub(record, -400), '.*,%s*(%d+),%s*%d+,%s*%d+,%s*"[^"]*"') or nil)
 end
 
+-- Whether a step is an error callback of the failure that the job has failed with.
+local function is_callback(meta_key, step)
+  local errbacks = redis.call('HGET', meta_key, 'errbacks')
+  return errbacks and string.find(errbacks, '"=' .. step .. '"', 1, true) ~= nil
+end
+
 -- A step is lost when another lane of its race won ('!') or its own lane failed ('-'), and with it
 -- whatever stands in its place; but not the error callbacks of that, which are called when the last lane has failed.
 local function is_lost(records_key, meta_key, step)
@@ -74,8 +80,7 @@ local function is_lost(records_key, meta_key, step)
     if redis.call('HSTRLEN', records_key, key) == 1 then
       local mark = redis.call('HGET', records_key, key)
       if mark == '!' or mark == '-' then
-        local errbacks = redis.call('HGET', meta_key, 'errbacks')
-        return not (errbacks and string.find(errbacks, '"=' .. step .. '"', 1, true))
+        return not is_callback(meta_key, step)
       end
     end
     key = string.match(key, '^(.*)/%d+$')
