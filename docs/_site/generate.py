@@ -7,12 +7,16 @@ never an empty table.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
 FIELD = re.compile(
     r"^    \w+: [^=\n]+ = (?P<default>.+?)  # (?P<variable>[A-Z_]+)(?P<value>=\w+)?[;:] (?P<text>.+)$", re.M
 )
@@ -43,8 +47,6 @@ def redis_keys() -> str:
 
 def transitions() -> str:
     """Which states a job may go to, from each."""
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
     from coordinator.states import TRANSITIONS, State
 
     rows = [
@@ -83,6 +85,27 @@ def changelog() -> str:
     return _source("CHANGELOG.md").partition("\n")[2]
 
 
+def process_data_params() -> str:
+    """The parameters of the shipped job, by their descriptions."""
+    from tasks.process_data.params import ProcessData
+
+    return _fields_of(ProcessData)
+
+
+def process_data_rules() -> str:
+    """What a file of rules may hold."""
+    from tasks.process_data.rules import Rules
+
+    return _fields_of(Rules)
+
+
+def process_data_columns() -> str:
+    """What rules may say of a column."""
+    from tasks.process_data.rules import Column
+
+    return _fields_of(Column)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "settings": settings,
     "web-settings": web_settings,
@@ -90,8 +113,28 @@ TABLES: dict[str, Callable[[], str]] = {
     "transitions": transitions,
     "step-states": step_states,
     "decisions": decisions,
+    "process-data-params": process_data_params,
+    "process-data-rules": process_data_rules,
+    "process-data-columns": process_data_columns,
     "changelog": changelog,
 }
+
+
+def _fields_of(model: Any) -> str:
+    """A pydantic model's fields, by their descriptions."""
+    rows = [
+        (
+            f"`{name}`",
+            "needed" if field.is_required() else _shown(field.get_default(call_default_factory=True)),
+            field.description,
+        )
+        for name, field in model.model_fields.items()
+    ]
+    return _table(("name", "default", "what it says"), rows)
+
+
+def _shown(value: object) -> str:
+    return "not set" if value in (None, "", {}) else f"`{json.dumps(value)}`"
 
 
 def _settings_of(path: str) -> str:

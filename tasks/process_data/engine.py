@@ -105,8 +105,11 @@ def _counted(texts: pl.DataFrame, breaks: pl.DataFrame, compiled: Compiled) -> T
     for each in compiled.checks:
         if each.column and each.rule in tally.rules:
             by_column.setdefault(each.column, []).append(each.rule)
-    for column, rules in by_column.items():
-        tally.invalid[column] = int(breaks.select(pl.any_horizontal(rules).sum()).item())
+    if by_column:
+        invalid = breaks.select(
+            pl.any_horizontal(rules).sum().alias(column) for column, rules in by_column.items()
+        )
+        tally.invalid = invalid.row(0, named=True)
     return tally
 
 
@@ -115,9 +118,8 @@ def _note_values(tally: Tally, typed: pl.DataFrame, breaks: pl.DataFrame, compil
 
     for each in compiled.checks:
         if each.column and each.rule in tally.rules and not each.rule.endswith(".required"):
-            name = TEXT + each.column
-            broken = typed.filter(breaks[each.rule])
-            values = broken.select(as_text(pl.col(name), typed.schema[name]).alias(name))[name]
+            broken = typed[TEXT + each.column].filter(breaks[each.rule])
+            values = broken.to_frame("found").select(as_text(pl.col("found"), broken.dtype))["found"]
             tally.found[each.rule] = smallest(dict(values.value_counts().iter_rows()))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +59,9 @@ class Suspects:
 
         broken = [each for each in self.compiled.checks if self.breaks[each.rule].any()]
         marks = self.typed.with_columns(self.breaks.select(pl.all().name.prefix(_BREAKS)))
+        kinds = marks.schema
         rules = [pl.when(pl.col(_BREAKS + each.rule)).then(pl.lit(each.rule)) for each in broken]
-        reasons = [pl.when(pl.col(_BREAKS + each.rule)).then(_message(each, marks)) for each in broken]
+        reasons = [pl.when(pl.col(_BREAKS + each.rule)).then(_message(each, kinds)) for each in broken]
         told = marks.select(
             rules=pl.concat_list(rules).list.drop_nulls(), reasons=pl.concat_list(reasons).list.drop_nulls()
         )
@@ -120,13 +121,13 @@ def _misfit_line(each: Misfit, place: Place) -> bytes:
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _message(each: Check, rows: pl.DataFrame) -> pl.Expr:
+def _message(each: Check, kinds: Mapping[str, pl.DataType]) -> pl.Expr:
     import polars as pl
 
     if not each.column:
         return pl.lit(_bare(each.message))
     name = TEXT + each.column
-    shown = as_text(pl.col(name), rows.schema[name]).str.head(SHOWN_CHARACTERS).fill_null("nothing")
+    shown = as_text(pl.col(name), kinds[name]).str.head(SHOWN_CHARACTERS).fill_null("nothing")
     before, mark, after = each.message.partition("'{}'")
     if not mark:
         return pl.lit(_bare(before))

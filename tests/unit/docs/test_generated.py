@@ -43,6 +43,7 @@ def test_tables_are_filled_when_the_source_is_as_expected(site: Any) -> None:
     assert "| `leases` | zset |" in tables["redis-keys"]
     assert "| `failed` | `received`, `processing` |" in tables["transitions"]
     assert "| `expanded` |" in tables["step-states"]
+    assert "| `delimiter` | not set |" in tables["process-data-params"]
     assert tables["decisions"].count("\n") + 1 == len(site.generate.decision_notes())
 
 
