@@ -12,7 +12,6 @@ from typing import Any
 
 from celery.app.task import Task
 from celery.states import SUCCESS
-from celery.utils.objects import mro_lookup
 
 from coordinator.dispatcher import HEADER
 
@@ -46,4 +45,4 @@ class Hooks:
 
 def has_hooks(own: type) -> bool:
     """Whether a task class has any of them."""
-    return any(mro_lookup(own, name, stop={Task, object}) for name in NAMES)
+    return any(getattr(own, name) is not getattr(Task, name) for name in NAMES)

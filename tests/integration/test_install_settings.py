@@ -14,7 +14,7 @@ import pytest
 from celery import Celery, Task
 from pydantic import BaseModel
 
-from coordinator import Coordinator, Settings, install, registry
+from coordinator import Coordinator, Settings, adoption, install, registry
 from coordinator import parts as parts_module
 from coordinator.errors import SettingsError
 from tests.facade import close
@@ -65,7 +65,7 @@ def test_install_asks_for_no_redis_when_tasks_are_eager():
     app.close()
 
 
-def test_class_that_sends_in_its_own_way_is_told_of_once_when_it_is_adopted(caplog):
+def test_class_that_sends_in_its_own_way_is_told_of_once_when_it_is_adopted(caplog, monkeypatch):
     """Steps are not sent through ``apply_async``: whoever relies on it learns so at the start."""
 
     class Tenants(Task):
@@ -80,6 +80,7 @@ def test_class_that_sends_in_its_own_way_is_told_of_once_when_it_is_adopted(capl
     @app.task(base=Tenants, name="second")
     def second() -> None: ...
 
+    monkeypatch.setattr(adoption, "_told_of", set())
     with caplog.at_level(logging.WARNING, "coordinator.adoption"):
         install(app, SETTINGS)
         app.finalize()
