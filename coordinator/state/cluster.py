@@ -1,30 +1,25 @@
 """A Redis Cluster behind the calls of a single Redis.
 
-Owns what differs: scripts that a node has never seen, the one clock, waiting for a failover, and
-one client for each process. Invariant: every key of a job lies in one slot (``keys.py``), so each
-script goes to one node; the cluster's nodes are asked one by one only where shards are walked.
-Leaves MOVED, ASK and the map of slots to redis-py.
+Owns what differs: the one clock, waiting for a failover, and one client for each process.
+Invariant: every key of a job lies in one slot (``keys.py``), so each script goes to one node; the
+cluster's nodes are asked one by one only where shards are walked. Leaves MOVED, ASK and the map of
+slots to redis-py.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from redis import exceptions
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import (
-    AuthenticationError,
-    ClusterError,
-    NoScriptError,
-    RedisClusterException,
-)
+from redis.exceptions import AuthenticationError, ClusterError, RedisClusterException
 from redis.retry import Retry
 
 from coordinator.settings import host_and_port, nodes_of
+from coordinator.state.pool import Pool
 from coordinator.state.reaching import reaching
 
 #: The slot of shard 0: its node's clock is the one that Python compares times by.
@@ -32,21 +27,6 @@ CLOCK_KEY = "{0}"
 CLOCK = "return redis.call('TIME')"
 #: A node that is away, or a failover: worth waiting for.
 AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, ClusterError, RedisClusterException)
-
-
-class Script:
-    """Like redis-py's, but a node that lacks it gets the whole text: the others may be away."""
-
-    def __init__(self, client: Any, text: str) -> None:
-        self._client = client
-        self._text = text
-        self._sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-    def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        try:
-            return self._client.evalsha(self._sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return self._client.eval(self._text, len(keys), *keys, *args)
 
 
 class Nodes(RedisCluster):
@@ -63,6 +43,7 @@ class Nodes(RedisCluster):
             startup_nodes=known,
             retry=Retry(NoBackoff(), 1),
             require_full_coverage=False,  # what is served goes on
+            connection_pool_class=Pool,
             **options,
         )
 
@@ -115,8 +96,9 @@ class ClusterClient:
         # A parent's client is kept: to end it would close, and lock, what is not the child's.
         self._of: dict[int, Nodes] = {}
 
-    def register_script(self, text: str) -> Script:
-        return Script(self, text)
+    def alone(self) -> ClusterClient:
+        """Return a client for one thread: this one, which has a connection to each node in a pool."""
+        return self
 
     def close(self) -> None:
         if nodes := self._of.pop(os.getpid(), None):

@@ -1,24 +1,30 @@
 """The connection to Redis, and the Lua scripts that go over it.
 
-Owns the client's retries and the loading of ``lua/*.lua``. Invariant: every
-script is safe to repeat, so a call whose answer was lost is simply made again.
-redis-py's pool opens new connections in a forked child by itself. What a Redis
-Cluster needs beyond that is in ``cluster.py``.
+Owns the client's retries, the loading of ``lua/*.lua`` and each thread's connection
+for scripts. Invariant: every script is safe to repeat, so a call whose answer was lost
+is simply made again. redis-py's pool opens new connections in a forked child by itself.
+What a Redis Cluster needs beyond that is in ``cluster.py``.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 import redis
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from coordinator.errors import SettingsError
 from coordinator.settings import is_cluster
 from coordinator.state.cluster import ClusterClient, patience
 from coordinator.state.keys import beside
+from coordinator.state.pool import Packer, Pool
 from coordinator.state.reaching import reaching
 
 CONNECT_TIMEOUT_S = 3.0
@@ -29,16 +35,31 @@ MOST_CONNECTIONS = 2**31
 PRELUDES = ("prelude.lua", "stream.lua", "lanes.lua")
 
 
+class Script:
+    """A Lua script; a node that lacks it gets the whole text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, client: Any, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
+            return client.evalsha(self._sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return client.eval(self._text, len(keys), *keys, *args)
+
+
 class Scripts:
     """The Lua scripts, callable by name: ``scripts("begin", keys, args)``."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.client: Any = connect(url)  # redis-py's own types allow for answers that this client never gives
+        self._local = threading.local()
         folder = resources.files("coordinator.state") / "lua"
         preludes = {name: (folder / name).read_text() for name in PRELUDES}
         self._scripts = {
-            path.name.removesuffix(".lua"): self.client.register_script(_whole(path.read_text(), preludes))
+            path.name.removesuffix(".lua"): Script(_whole(path.read_text(), preludes))
             for path in folder.iterdir()
             if path.name.endswith(".lua") and path.name not in PRELUDES
         }
@@ -50,12 +71,24 @@ class Scripts:
             StateUnreachable: Redis did not answer, after the client's own retries.
         """
         script, keys = self._scripts[name], [*keys, *beside(keys)]
-        with reaching(self.url):
-            try:
-                answer = _text(script(keys=keys, args=args))
-            except UnicodeEncodeError:  # lone surrogates, as the names of files may have
-                answer = _text(script(keys=keys, args=[escaped(arg) for arg in args]))
+        try:
+            answer = _text(self.run(script, keys, args))
+        except UnicodeEncodeError:  # lone surrogates, as the names of files may have
+            answer = _text(self.run(script, keys, [escaped(arg) for arg in args]))
         return answer if isinstance(answer, list) else [answer]
+
+    def run(self, script: Script, keys: list[str], args: list[Any]) -> Any:
+        """Run a script on a connection of this thread's own: to borrow one would take a third of the call.
+
+        It is put back only after an answer: where a signal has ended a call, it is closed, or the next
+        call would read that one's answer.
+        """
+        pid, client = self._local.__dict__.pop("kept", (0, None))
+        if pid != os.getpid():  # the first call, or a forked child's
+            pid, client = os.getpid(), self.client.alone()
+        answer = script(client, keys, args)
+        self._local.kept = pid, client
+        return answer
 
 
 class Client(redis.Redis):
@@ -67,6 +100,15 @@ class Client(redis.Redis):
         with reaching(self.url):
             return super().execute_command(*args, **options)
 
+    def alone(self) -> Client:
+        """Return a client with a connection to itself, closed when it is let go of."""
+        pool = Pool(self.connection_pool.connection_class, **self.connection_pool.connection_kwargs)
+        with reaching(self.url):
+            client = Client(connection_pool=pool, single_connection_client=True)
+        client.auto_close_connection_pool = True
+        client.url = self.url
+        return client
+
 
 def connect(url: str) -> Client | ClusterClient:
     """Return a client that retries on its own: at once, then up to 1 s apart, for about 3 s."""
@@ -74,6 +116,7 @@ def connect(url: str) -> Client | ClusterClient:
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_timeout": ANSWER_TIMEOUT_S,
         "max_connections": MOST_CONNECTIONS,
+        "command_packer": Packer(),
     }
     if is_cluster(url):
         return ClusterClient(url, patience(), **options)
@@ -82,13 +125,14 @@ def connect(url: str) -> Client | ClusterClient:
             "REDIS_URL: expected the URL of the Redis that keeps the jobs, found none; set it and BROKER_URL "
             "(the command line starts a private server where both are unset, a program of your own does not)"
         )
-    client: Client = Client.from_url(
+    pool = Pool.from_url(
         url,
         **options,
         health_check_interval=25,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 6),
         retry_on_error=[redis.exceptions.ConnectionError, redis.exceptions.TimeoutError],
     )
+    client: Client = Client.from_pool(pool)
     client.url = url
     return client
 
