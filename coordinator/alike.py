@@ -6,7 +6,8 @@ Owns the bytes of a message's properties. Invariant: they are what py-amqp would
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from struct import pack
 from typing import Any
@@ -52,7 +53,8 @@ def table(entries: bytes) -> bytes:
 
 def short_text(text: str) -> bytes:
     """Return an encoded short string: of 255 bytes at most."""
-    return bytes(dumps("s", [shortened(text)]))
+    encoded = shortened(text).encode()
+    return bytes((len(encoded),)) + encoded
 
 
 def shortened(text: str) -> str:
@@ -74,6 +76,41 @@ def entry(name: str, value: Any) -> bytes:
             _kept.clear()
         found = _kept[key] = bytes(dumps("F", [{name: value}]))[len(NO_HEADERS) :]
     return found
+
+
+class Table:
+    """A table as it was encoded, from which others of its names are made.
+
+    Args:
+        values: what it held.
+        varying: the names whose values may be others; of these, too, the same objects keep their bytes.
+    """
+
+    def __init__(self, values: Mapping[str, Any], varying: Collection[str]) -> None:
+        self._names = list(values)
+        self._parts: list[tuple[str | None, Any, bytes]] = []  # name and value, or None for all that stays
+        for is_varying, names in itertools.groupby(values, varying.__contains__):
+            encoded = [(name, values[name], entry(name, values[name])) for name in names]
+            self._parts += encoded if is_varying else [(None, None, b"".join(e for _, _, e in encoded))]
+        self._tables = {
+            name: Table(values[name], values[name])
+            for name in varying
+            if isinstance(values[name], dict) and values[name]
+        }
+
+    def of(self, values: Mapping[Any, Any]) -> bytes:
+        """Return the encoded table with other values; what they leave out stays."""
+        entries = []
+        for name, known, encoded in self._parts:
+            value = values.get(name, known)
+            entries.append(encoded if name is None or value is known else self._entry(name, value))
+        return table(b"".join(entries))
+
+    def _entry(self, name: str, value: Any) -> bytes:
+        inner = self._tables.get(name)
+        if inner is not None and isinstance(value, dict) and list(value) == inner._names:
+            return _name(name) + b"F" + inner.of(value)
+        return entry(name, value)
 
 
 _name = lru_cache(KEPT)(short_text)

@@ -20,6 +20,7 @@ from coordinator.draft import Draft, Input, Lane
 from coordinator.errors import UnsupportedCanvas
 from coordinator.plan import DELAYS, NEVER, PHASE_WORK, Follow, Plan, PlannedStep, Shape, has_leaves
 from coordinator.signatures import (
+    are_plain,
     is_empty,
     linked,
     members,
@@ -84,12 +85,12 @@ def compile_phases(
     return draft.finished(last, shape, end)
 
 
-def _compile(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None = None) -> Input:
-    compile_one = _COMPILERS.get(sig.get("subtask_type") or sig.task, _task)
-    return compile_one(draft, sig, inp, path, index)
+def _compile(draft: Draft, sig: Signature, inp: Input, path: str, place: int | None = None) -> Input:
+    compile_one = _COMPILERS.get(sig.get("subtask_type") or sig["task"], _task)
+    return compile_one(draft, sig, inp, path, place)
 
 
-def _chain(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None) -> Input:
+def _chain(draft: Draft, sig: Signature, inp: Input, path: str, place: int | None) -> Input:
     """Options and arguments are the first task's, links the last one's, error callbacks everyone's."""
     tasks = list(tasks_of_chain(sig, path))
     full = [(task, where) for task, where in tasks if not is_empty(task)]
@@ -101,7 +102,7 @@ def _chain(draft: Draft, sig: Signature, inp: Input, path: str, index: int | Non
         _given(inner, sig), options={**options_of(sig, path), **inp.options}, links=() if full[1:] else links
     )
     for number, (task, where) in enumerate(full):
-        out = _compile(draft, task, current, where, index)
+        out = _compile(draft, task, current, where, place)
         is_next_last = number == len(full) - 2
         current = Input(
             out.after,
@@ -125,7 +126,7 @@ def _group(draft: Draft, sig: Signature, inp: Input, path: str, _index: int | No
     return _parallel(draft, members(sig.tasks, f"{path}.group", inner.options), inner)
 
 
-def _chord(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None) -> Input:
+def _chord(draft: Draft, sig: Signature, inp: Input, path: str, place: int | None) -> Input:
     """Arguments are the header's; options everyone's; links and error callbacks the body's."""
     if sig.body is None:
         raise UnsupportedCanvas(f"{path}: expected a chord with a body, found none; use a group", path=path)
@@ -154,21 +155,21 @@ def _chord(draft: Draft, sig: Signature, inp: Input, path: str, index: int | Non
         options={name: value for name, value in options.items() if name not in DELAYS},
         links=(*linked(sig, "link", path), *inp.links),
     )
-    return _compile(draft, body, before_body, f"{path}.body", index)
+    return _compile(draft, body, before_body, f"{path}.body", place)
 
 
-def _chunks(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None) -> Input:
+def _chunks(draft: Draft, sig: Signature, inp: Input, path: str, place: int | None) -> Input:
     """Compile ``task.chunks(items, n)`` as what Celery makes of it: a group of starmaps."""
     parts = chunks(sig.kwargs["task"], sig.kwargs["it"], sig.kwargs["n"]).group()
     parts.options.update(sig.options or {})
-    return _group(draft, parts, replace(inp, after=draft.trigger(inp.after, inp.value)), path, index)
+    return _group(draft, parts, replace(inp, after=draft.trigger(inp.after, inp.value)), path, place)
 
 
-def _race(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None) -> Input:
+def _race(draft: Draft, sig: Signature, inp: Input, path: str, place: int | None) -> Input:
     """The race is a step that is never sent: it is recorded when one of its lanes wins."""
     race = draft.next_key()
     inner = _with_errbacks(draft, sig, inp, path)
-    draft.add(PlannedStep(race, RACE, after=NEVER, index=index, phase=draft.phase, lane=inp.lane))
+    draft.add(PlannedStep(race, RACE, after=NEVER, place=place, phase=draft.phase, lane=inp.lane))
     lanes: list[Lane] = []
     branches = sig.kwargs["of"]
     for number, branch in enumerate(branches):
@@ -187,33 +188,35 @@ def _race(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None
     return _callbacks(draft, (*linked(sig, "link", path), *inp.links), Input(race, race), inp, path)
 
 
-def _task(draft: Draft, sig: Signature, inp: Input, path: str, index: int | None) -> Input:
+def _task(draft: Draft, sig: Signature, inp: Input, path: str, place: int | None) -> Input:
+    task = sig["task"]
     if sig.get("subtask_type"):
         raise UnsupportedCanvas(f"{path}: {sig['subtask_type']} can't be made durable yet", path=path)
     inner = _with_errbacks(draft, sig, inp, path)
-    takes, args, kwargs = False, tuple(sig.args or ()), dict(sig.kwargs or {})
-    if not sig.immutable:
+    takes, args, kwargs = False, tuple(sig.get("args") or ()), dict(sig.get("kwargs") or {})
+    if not sig.get("immutable"):
         args, kwargs = (*inp.static, *args), {**kwargs, **inp.kwargs}
         if inp.value is not None:
             takes = has_leaves(inp.value)
             args = args if takes else (inp.value, *args)
-    if sig.task in ("celery.map", "celery.starmap"):
+    if task in ("celery.map", "celery.starmap"):
         kwargs["it"] = list(kwargs["it"])
     step = PlannedStep(
         key=draft.next_key(),
-        task=sig.task,
+        task=task,
         args=args,
         kwargs=kwargs,
         after=draft.trigger(inp.after, inp.value),
         takes=takes,
         options={**options_of(sig, path), **inp.options},
-        index=index,
+        place=place,
         phase=draft.phase,
         errbacks=inner.errbacks,
         lane=inp.lane,
     )
-    refuse_unless_json([step.args, step.kwargs, step.options], step.task, path)
-    if step.task == EACH:
+    if kwargs or step.options or not are_plain(args):
+        refuse_unless_json([args, kwargs, step.options], task, path)
+    if task == EACH:
         _refuse_unfit_each(step, path)
     draft.add(step)
     return _callbacks(draft, (*linked(sig, "link", path), *inp.links), Input(step.key, step.key), inner, path)

@@ -8,7 +8,7 @@ have consecutive keys, so that a script can name a lane by its first and last.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from celery.canvas import Signature
@@ -66,7 +66,7 @@ class Draft:
         options = dict(step.options or {})
         is_routed = options.keys() & {"routing_key", "exchange"}
         defaults = {k: v for k, v in self.defaults.items() if not (k == "queue" and is_routed)}
-        self.steps.append(replace(step, options={**defaults, **options}))
+        self.steps.append(step._replace(options={**defaults, **options}))
 
     def trigger(self, after: str | None, value: Shape | None) -> str | None:
         """Return what a consumer of a value waits on, making a join where it is a list."""
@@ -97,7 +97,7 @@ class Draft:
         names = {f"#{number}": f"{self.prefix}{first + number}" for number in range(len(self.errbacks))}
         if names:
             steps = [
-                replace(step, errbacks=tuple(names.get(mark, mark) for mark in step.errbacks))
+                step._replace(errbacks=tuple(names.get(mark, mark) for mark in step.errbacks))
                 for step in steps
             ]
         for name, sig in zip(names.values(), self.errbacks, strict=True):
@@ -121,16 +121,21 @@ class _Followed:
         self._waited_on = {step.after for step in draft.steps}
         self._joins_of = {key: join for join, shape in draft.joins.items() for key in leaves(shape)}
         self._sizes = {join: sum(1 for _ in leaves(shape)) for join, shape in draft.joins.items()}
+        self._after_joins: dict[str, Follow] = {}
         self._wins = {lane.trigger: (race, lane) for race, lanes in draft.races.items() for lane in lanes}
 
     def steps(self) -> list[PlannedStep]:
-        return [replace(step, follow=self._after_key(step.key)) for step in self._draft.steps]
+        return [step._replace(follow=self._after_key(step.key)) for step in self._draft.steps]
 
     def _after_key(self, key: str) -> Follow:
-        join = self._joins_of.get(key)
-        if join is None:
-            return self._after(key)
-        return (*self._after(key), ("join", join, self._sizes[join]), *self._after(join))
+        own, join = self._after(key), self._joins_of.get(key)
+        return own if join is None else own + self._after_join(join)
+
+    def _after_join(self, join: str) -> Follow:
+        """Return the same tuple for all steps of a join: one, and to be known again without a look inside."""
+        if join not in self._after_joins:
+            self._after_joins[join] = (("join", join, self._sizes[join]), *self._after(join))
+        return self._after_joins[join]
 
     def _after(self, trigger: str) -> Follow:
         follow: Follow = (("next", trigger),) if trigger in self._waited_on else ()

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from kombu.utils.json import dumps, loads
 
@@ -34,8 +34,7 @@ DELAYS = ("countdown", "eta_ms")
 NEVER = "!"
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStep:
+class PlannedStep(NamedTuple):
     """One step: a task, its own arguments, what it waits on and what follows it."""
 
     key: str  # unique in its job: "3", or "5/3" inside the plan of step 5
@@ -46,7 +45,7 @@ class PlannedStep:
     takes: bool = False  # whether the value of ``after`` goes before its own arguments
     follow: Follow = ()  # ("next", trigger) | ("join", key, size) | ("win", race, …) | ("up", key) | ("end",)
     options: Mapping[str, Any] | None = None  # queue, priority, time limits …
-    index: int | None = None  # its place in a header, for its id
+    place: int | None = None  # its place in a header, for its id
     phase: str = PHASE_WORK
     errbacks: tuple[str, ...] = ()  # keys of the steps to send when the job fails here
     lane: tuple[Any, ...] = ()  # in a race: its key, and the number of the step's lane
@@ -55,7 +54,7 @@ class PlannedStep:
     def label(self) -> str:
         """The readable end of the step's id: ``clean`` or ``clean[17]``."""
         name = self.task.rpartition(".")[2]
-        return name if self.index is None else f"{name}[{self.index}]"
+        return name if self.place is None else f"{name}[{self.place}]"
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class Plan:
             "result": self.result,
             "races": self.races,
             "rest": self.rest,
-            "steps": [_packed(step) for step in self.steps],
+            "steps": self.steps,
         }
         return zlib.compress(dumps(document).encode(), 6)
 
@@ -200,25 +199,8 @@ def prefix_of(key: str) -> str:
     return head + slash
 
 
-def _packed(step: PlannedStep) -> list[Any]:
-    return [
-        step.key,
-        step.task,
-        step.args,
-        step.kwargs or {},
-        step.after,
-        step.takes,
-        step.follow,
-        step.options or {},
-        step.index,
-        step.phase,
-        step.errbacks,
-        step.lane,
-    ]
-
-
 def _unpacked(row: list[Any]) -> PlannedStep:
-    key, task, args, kwargs, after, takes, follow, options, index, phase, *later = row
+    key, task, args, kwargs, after, takes, follow, options, place, phase, *later = row
     errbacks, lane = later or ((), ())  # a plan of an older version ends before these
     return PlannedStep(
         key,
@@ -229,7 +211,7 @@ def _unpacked(row: list[Any]) -> PlannedStep:
         takes,
         tuple(tuple(part) for part in follow),
         options,
-        index,
+        place,
         phase,
         tuple(errbacks),
         tuple(lane),

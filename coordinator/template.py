@@ -15,13 +15,15 @@ from celery import Celery, signals
 from celery.utils.saferepr import saferepr
 from kombu.utils import json
 
-from coordinator.alike import around_headers, entry, short_text, table
+from coordinator.alike import Table, around_headers, short_text
 
 #: Properties that stand between the headers and the id, one byte each.
 BEFORE_ID = ("delivery_mode", "priority")
 #: What may differ between the messages of one template.
 OWN = {"task_id": None, "args": None, "kwargs": None}
 JSON = ("application/json", "utf-8")
+#: One for all: ``json.dumps`` makes one each time.
+ENCODER = json.JSONEncoder()
 SIGNALS = (signals.before_task_publish, signals.after_task_publish, signals.task_sent)
 #: Of these Celery's safe text is the plain one.
 PLAIN = frozenset({int, float, bool, type(None)})
@@ -57,9 +59,8 @@ class Template:
         self._alike = _without_own(name, message, options)
         self._embedded = json.dumps(json.loads(sent.body)[2])
         properties = sent.properties
-        self._headers = [
-            (name, entry(name, value)) for name, value in properties["application_headers"].items()
-        ]
+        headers = properties["application_headers"]
+        self._headers = Table(headers, {"id", "argsrepr", "kwargsrepr", *options["headers"]} & headers.keys())
         self._before, after = around_headers(properties)
         id_at = sum(properties.get(name) is not None for name in BEFORE_ID)
         self._between = after[:id_at]
@@ -91,9 +92,8 @@ class Template:
         own = {"id": task_id, "argsrepr": self._argsrepr(args), "kwargsrepr": "{}", **options["headers"]}
         if kwargs:
             own["kwargsrepr"] = saferepr(kwargs, self._amqp.kwargsrepr_maxsize, maxlevels=self._levels)
-        headers = [entry(name, own[name]) if name in own else encoded for name, encoded in self._headers]
-        properties = (self._before, table(b"".join(headers)), self._between, short_text(task_id), self._after)
-        body = f"{json.dumps((args, kwargs))[:-1]}, {self._embedded}]"
+        properties = (self._before, self._headers.of(own), self._between, short_text(task_id), self._after)
+        body = f"{ENCODER.encode((args, kwargs))[:-1]}, {self._embedded}]"
         return EncodedMessage(body.encode(), b"".join(properties))
 
     def _argsrepr(self, args: Sequence[Any]) -> str:

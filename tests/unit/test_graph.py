@@ -123,6 +123,6 @@ def test_nodes_never_overlap_when_laid_out(width):
 def test_picture_escapes_what_a_job_says_when_drawn():
     """A task's name is text, never markup."""
     plan = compile_canvas(add.s(1, 2))
-    plan = replace(plan, steps=(replace(plan.steps[0], task='<script>alert("1")</script>'),))
+    plan = replace(plan, steps=(plan.steps[0]._replace(task='<script>alert("1")</script>'),))
 
     assert "<script" not in draw(fold(plan), lambda node: Tally(node.count))
