@@ -135,9 +135,12 @@ def _sentence(kind: Kind, fault: Any) -> str:
         near = difflib.get_close_matches(name, kind.params.model_fields, n=1)
         return f"{name}: there is no such parameter" + (f"; did you mean {near[0]}?" if near else "")
     field = kind.params.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
-    found = "" if fault["type"] == "missing" else f", got {str(fault['input'])[:80]!r}"
+    # What a kind's own validator says stands for itself; pydantic would put "Value error, " before it.
+    said = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+    is_told = fault["type"] == "missing" or ", got " in said
+    found = "" if is_told else f", got {str(fault['input'])[:80]!r}"
     hint = f" ({field.description})" if field and field.description else ""
-    return f"{name}: {fault['msg']}{found}{hint}"
+    return f"{name}: {said}{found}{hint}"
 
 
 def _checks(kind: Kind, document: dict[str, Any]) -> Any:

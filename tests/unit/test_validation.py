@@ -1,0 +1,42 @@
+"""What is said of parameters that don't fit."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel, field_validator
+
+from coordinator.errors import InvalidParams
+from coordinator.registry import Kind
+from coordinator.validation import validate
+
+
+class Cut(BaseModel):
+    """Parameters with a validator of their own."""
+
+    mark: str
+    size: int = 1
+
+    @field_validator("mark")
+    @classmethod
+    def _one(cls, value: str) -> str:
+        if value == "long":
+            raise ValueError("expected one letter, got 'long'")
+        if not value:
+            raise ValueError("expected one letter")
+        return value
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"mark": "long"}, "mark: expected one letter, got 'long'"),
+        ({"mark": ""}, "mark: expected one letter, got ''"),
+        ({"mark": "x", "size": "much"}, "size: Input should be a valid integer"),
+    ],
+)
+def test_parameter_is_told_once_with_what_was_got_when_it_does_not_fit(params, told):
+    """What a validator of the kind says stands for itself."""
+    with pytest.raises(InvalidParams) as caught:
+        validate(Kind("cut", lambda _: None, Cut), params)
+    (fault,) = caught.value.facts["errors"]
+    assert fault.startswith(told) and fault.count("got") == 1 and "Value error" not in fault
