@@ -17,6 +17,7 @@ HEAD_BYTES = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 #: How what is no such text begins, and what it is.
 _MARKS = {
+    b"\xff\xfe\0\0": "text in UTF-32; name its encoding: -p encoding=utf-32",
     b"\xff\xfe": "text in UTF-16; name its encoding: -p encoding=utf-16",
     b"\xfe\xff": "text in UTF-16; name its encoding: -p encoding=utf-16",
     b"PK\x03\x04": "a ZIP archive or a spreadsheet; unpack it, or export it as CSV",

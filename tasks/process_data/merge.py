@@ -96,10 +96,16 @@ def _refuse_too_many(whole: Whole, workspace: Workspace) -> None:
         for each in whole.tally.first_rows[:3]
     )
     raise TooManyInvalid(
-        f"expected at most {whole.rules.accepted_share:.2%} invalid rows, found {whole.tally.quarantined} of "
-        f"{whole.tally.rows} ({whole.share:.2%}), first {reasons}; nothing was published: see "
+        f"expected at most {_percent(whole.rules.accepted_share)} invalid rows, found {whole.tally.quarantined} of "
+        f"{whole.tally.rows} ({_percent(whole.share)}), first {reasons}; nothing was published: see "
         f"{workspace.path('quarantine')}, then correct the source or the rules"
     )
+
+
+def _percent(share: float) -> str:
+    """A share with two digits, or more where it would read as none at all."""
+    told = f"{share:.2%}"
+    return f"{100 * share:.2g}%" if share and told == "0.00%" else told
 
 
 def _summary(whole: Whole) -> dict[str, Any]:

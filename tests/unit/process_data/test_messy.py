@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tasks.process_data import gate, survey
-from tasks.process_data.errors import SourceError
+from tasks.process_data.errors import SourceError, TooManyInvalid
 from tests.unit.process_data.conftest import params_for, quarantined, run_whole, valid_rows
 
 Written = Callable[..., Path]
@@ -25,6 +25,7 @@ Written = Callable[..., Path]
     [
         ("mac.csv", b"a,b\r1,2\r", "found CR alone in the header"),
         ("utf16.csv", "a,b\n1,2\n".encode("utf-16"), "-p encoding=utf-16"),
+        ("utf32.csv", "a,b\n1,2\n".encode("utf-32"), "-p encoding=utf-32"),
         ("bare.csv", "a,b\n1,2\n".encode("utf-16-le"), "-p encoding=utf-16-le"),
         ("book.csv", b"PK\x03\x04\x14\x00", "a ZIP archive or a spreadsheet"),
         ("column.csv", b"PAR1\x15\x04", "-p format=parquet"),
@@ -203,3 +204,11 @@ def test_dates_are_invalid_when_no_calendar_of_python_has_them(written: Written,
     assert [row["rules"] for row in quarantined(tmp_path / "out")] == [["d.type"], ["d.type"]]
     summary = json.loads((tmp_path / "out" / "summary.json").read_bytes())["summary"]
     assert summary["rows"] == [["2020-01-01T00:00:00+00:00"]]
+
+
+def test_share_is_told_when_it_is_very_small(written: Written, tmp_path: Path) -> None:
+    """One bad row of very many is more than none."""
+    rules = {"columns": {"a": {"type": "integer"}}, "max_invalid_share": 0}
+    source = written("x.csv", "a\n" + "1\n" * 30_000 + "x\n")
+    with pytest.raises(TooManyInvalid, match=r"at most 0\.00% invalid rows, found 1 of 30001 \(0\.0033%\)"):
+        run_whole(str(source), rules, tmp_path / "out")
