@@ -96,8 +96,8 @@ def _refuse_too_many(whole: Whole, workspace: Workspace) -> None:
         for each in whole.tally.first_rows[:3]
     )
     raise TooManyInvalid(
-        f"expected at most {_percent(whole.rules.accepted_share)} invalid rows, found {whole.tally.quarantined} of "
-        f"{whole.tally.rows} ({_percent(whole.share)}), first {reasons}; nothing was published: see "
+        f"expected at most {_percent(whole.rules.accepted_share)} invalid rows, found "
+        f"{whole.tally.quarantined} of {whole.tally.rows} ({_percent(whole.share)}), first {reasons}; nothing was published: see "
         f"{workspace.path('quarantine')}, then correct the source or the rules"
     )
 
