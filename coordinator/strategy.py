@@ -55,7 +55,6 @@ class Late:
     acks_late = True
     reject_on_worker_lost = True
     acks_on_failure_or_timeout = True
-    store_errors_even_if_ignored = True  # a step that is revoked or expires must fail its job
 
     def __init__(self, task: Any) -> None:
         self._task = task

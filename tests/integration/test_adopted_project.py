@@ -139,7 +139,7 @@ def test_task_runs_when_a_step_hands_its_headers_on(ran):
 
 
 def test_expired_step_fails_its_job_when_its_task_ignores_results(ran):
-    """It would have stood for ever."""
+    """What Celery would keep to itself ends the job."""
     assert "the step expired before a worker took it" in ran["expired"]
 
 
