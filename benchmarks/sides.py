@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from amqp import Message
 from celery import chain, chord
 
 from benchmarks.noop_tasks import tasks_of
 
-PLAIN, CONFIRMED, OURS = "plain Celery", "plain Celery, confirmed", "Batuta"
+PLAIN, CONFIRMED, OURS, BARE = "plain Celery", "plain Celery, confirmed", "Batuta", "py-amqp"
 #: What a side's lines say of it, where they name plain Celery without a word more.
 HOW = {PLAIN: "", CONFIRMED: ", its publishes confirmed"}
 LOOK_S = 0.005
+#: Of a message of py-amqp's: as long as a step's of Batuta, which is counted in the row "message".
+BODY = b"x" * 655
 PATIENCE_S = 900
 
 
@@ -88,12 +91,38 @@ class Ours:
         self.coordinator.app.control.purge()
 
 
+class Bare(Ours):
+    """py-amqp by itself on Batuta's queue: a publisher that does nothing else and waits for confirms once."""
+
+    name = BARE
+
+    def publish(self, size: int) -> str:
+        app = self.coordinator.app
+        connection = app.connection_for_write()
+        connection.transport_options = {}  # one look at the confirms of all, not one for each
+        with connection:
+            channel, confirmed = connection.channel(), 0
+            channel.confirm_select()
+
+            def on_ack(tag: int, _multiple: bool) -> None:
+                nonlocal confirmed
+                confirmed = max(confirmed, tag)
+
+            channel.events["basic_ack"].add(on_ack)
+            place = app.conf.task_default_queue
+            for _ in range(size):
+                channel.basic_publish(Message(BODY, delivery_mode=2), exchange=place, routing_key=place)
+            while confirmed < size:
+                connection.drain_events(timeout=PATIENCE_S)
+        return ""
+
+
 Side = Plain | Ours
 
 
 def sides() -> dict[str, Side]:
     """Return every side by its name; the environment must name the servers."""
-    return {side.name: side for side in (Plain(), Plain(confirms=True), Ours())}
+    return {side.name: side for side in (Plain(), Plain(confirms=True), Ours(), Bare())}
 
 
 def stamps(tasks: Any, length: int, path: str) -> Any:

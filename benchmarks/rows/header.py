@@ -1,4 +1,7 @@
-"""Publishing a chord's header: messages a second of the call that submits, with no worker running."""
+"""Publishing a chord's header: messages a second of the call that submits, with no worker running.
+
+Beside it py-amqp by itself, which records nothing: how much of a publisher's time is the broker's.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import gc
 import time
 
 from benchmarks.rows.row import Figures, Line, Row, Scale, Turn, against, at_least, column
-from benchmarks.sides import CONFIRMED, HOW, OURS, PLAIN
+from benchmarks.sides import BARE, CONFIRMED, HOW, OURS, PLAIN
 
-NAMES = (PLAIN, OURS, CONFIRMED)
+NAMES = (PLAIN, OURS, CONFIRMED, BARE)
 WARM = 20
 
 
@@ -30,7 +33,7 @@ def lines(rounds: list[Figures], scale: Scale) -> list[Line]:
     return [
         against(what + words, at_least(6), ours, column(rounds, name), unit="messages/s")
         for name, words in HOW.items()
-    ]
+    ] + [against(f"{what}, against {BARE} alone", None, ours, column(rounds, BARE), unit="messages/s")]
 
 
 ROW = Row("header", lines, measure)

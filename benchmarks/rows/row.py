@@ -145,7 +145,7 @@ class Row:
 def against(
     what: str, target: Target | None, ours: Sequence[float], plain: Sequence[float], *, unit: str
 ) -> Line:
-    """Judge our figure as a multiple of plain Celery's, round by round: what drifts is in both."""
+    """Judge our figure as a multiple of the other side's, round by round: what drifts is in both."""
     ratios = [own / its for own, its in zip(ours, plain, strict=True)]
     return Line(what, target, ratios, plain=middle(plain), ours=middle(ours), beside=unit)
 
