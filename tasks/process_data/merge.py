@@ -97,8 +97,8 @@ def _refuse_too_many(whole: Whole, workspace: Workspace) -> None:
     )
     raise TooManyInvalid(
         f"expected at most {_percent(whole.rules.accepted_share)} invalid rows, found "
-        f"{whole.tally.quarantined} of {whole.tally.rows} ({_percent(whole.share)}), first {reasons}; nothing was published: see "
-        f"{workspace.path('quarantine')}, then correct the source or the rules"
+        f"{whole.tally.quarantined} of {whole.tally.rows} ({_percent(whole.share)}), first {reasons}; "
+        f"nothing was published: see {workspace.path('quarantine')}, then correct the source or the rules"
     )
 
 
