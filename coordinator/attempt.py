@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from celery.exceptions import Ignore, Reject, Retry, TimeLimitExceeded
 from celery.utils.log import get_task_logger
-from kombu.utils.json import dumps
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from coordinator import blobs
 from coordinator.compiler import compile_canvas
 from coordinator.counted import counted
 from coordinator.errors import (
@@ -32,8 +30,8 @@ from coordinator.errors import (
 )
 from coordinator.limits import limits
 from coordinator.plan import PHASE_CHECK, Follow, PlannedStep, prefix_of
+from coordinator.record import record_of
 from coordinator.state.plans import FIRST_EPOCH
-from coordinator.values import written
 
 if TYPE_CHECKING:
     from coordinator.step import Step
@@ -200,18 +198,10 @@ class Attempt:
         )
 
     def record_of(self, value: Any) -> str:
-        """Return the journal's record of a value, which lies apart where it is too large."""
-        settings = self.task.parts.settings
-        runtime_ms = round((time.monotonic() - self._started) * 1000)
-        tail: list[Any] = [self.number, self.started_ms, runtime_ms, self.task.request.hostname]
-        try:
-            text = written(value)
-        except (TypeError, ValueError) as error:
-            raise BatutaError(f"the result of {self.task.name} must be a JSON value: {error}") from error
-        if len(text) <= settings.result_limit_bytes:
-            return f"[{text},{dumps(tail)[1:]}"
-        url = blobs.store(settings, text, f"the result of {self.task.request.id}")
-        return str(dumps([url, *tail, "apart"]))
+        """Return the journal's record of a value."""
+        request, runtime_ms = self.task.request, round((time.monotonic() - self._started) * 1000)
+        tail = [self.number, self.started_ms, runtime_ms, request.hostname]
+        return record_of(self.task.parts.settings, value, tail, f"the result of {request.id}")
 
     def _finish(self, value: Any) -> Any:
         try:

@@ -56,9 +56,7 @@ class Outbox:
 
         Returns the number of messages.
         """
-        epoch = self._state.look_at_epoch(
-            job
-        )  # before the journal is read: another thread may notice a new one
+        epoch = self._state.look_at_epoch(job)  # then the journal: another thread may notice a new epoch
         try:
             plan = self._state.plan(job, prefix_of(trigger))
         except JobNotFound:  # the job is kept no longer
