@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from . import records
 from .errors import SourceError
-from .sources import Source, open_source, plain_blocks
+from .sources import Source, open_source
+from .unpacking import plain_blocks
 
 HEAD_BYTES = 1024 * 1024
 BOM = b"\xef\xbb\xbf"

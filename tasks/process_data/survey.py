@@ -18,15 +18,8 @@ from .layout import layout_of, one_layout
 from .params import ProcessData
 from .parquet_footer import row_groups
 from .rules import load_rules
-from .sources import (
-    BLOCK_BYTES,
-    Source,
-    find_sources,
-    needs_unpacking,
-    open_source,
-    plain_blocks,
-    size_and_change,
-)
+from .sources import Source, find_sources, open_source, size_and_change
+from .unpacking import BLOCK_BYTES, needs_unpacking, plain_blocks
 from .workspace import Workspace
 
 RECORD_BYTES = 16 * 1024 * 1024  # a longer record is taken for an unclosed quote
