@@ -8,7 +8,8 @@ listens to Celery's publish signals gets Celery's way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from amqp import Message
 from celery import Celery, signals
@@ -42,6 +43,16 @@ class EncodedMessage:
         return self._properties
 
 
+class _Encoded(NamedTuple):
+    """The parts of a message around those that differ."""
+
+    before: bytes
+    headers: Table
+    between: bytes
+    after: bytes
+    embedded: str
+
+
 class Template:
     """A step's message, as it went out, from which those of its like are made.
 
@@ -57,14 +68,20 @@ class Template:
         self._amqp = app.amqp
         self._levels = app.conf.task_repr_maxlevels
         self._alike = _without_own(name, message, options)
-        self._embedded = json.dumps(json.loads(sent.body)[2])
-        properties = sent.properties
+        self._own_headers = set(options["headers"])
+        self._sent = sent
+
+    @cached_property
+    def _encoded(self) -> _Encoded:
+        """What stays: most messages have none of their like after them."""
+        properties = self._sent.properties
         headers = properties["application_headers"]
-        self._headers = Table(headers, {"id", "argsrepr", "kwargsrepr", *options["headers"]} & headers.keys())
-        self._before, after = around_headers(properties)
+        varying = {"id", "argsrepr", "kwargsrepr", *self._own_headers} & headers.keys()
+        before, after = around_headers(properties)
         id_at = sum(properties.get(name) is not None for name in BEFORE_ID)
-        self._between = after[:id_at]
-        self._after = after[id_at + len(short_text(properties["correlation_id"])) :]
+        id_end = id_at + len(short_text(properties["correlation_id"]))
+        embedded = json.dumps(json.loads(self._sent.body)[2])
+        return _Encoded(before, Table(headers, varying), after[:id_at], after[id_end:], embedded)
 
     @classmethod
     def of(
@@ -92,8 +109,9 @@ class Template:
         own = {"id": task_id, "argsrepr": self._argsrepr(args), "kwargsrepr": "{}", **options["headers"]}
         if kwargs:
             own["kwargsrepr"] = saferepr(kwargs, self._amqp.kwargsrepr_maxsize, maxlevels=self._levels)
-        properties = (self._before, self._headers.of(own), self._between, short_text(task_id), self._after)
-        body = f"{ENCODER.encode((args, kwargs))[:-1]}, {self._embedded}]"
+        before, headers, between, after, embedded = self._encoded
+        properties = (before, headers.of(own), between, short_text(task_id), after)
+        body = f"{ENCODER.encode((args, kwargs))[:-1]}, {embedded}]"
         return EncodedMessage(body.encode(), b"".join(properties))
 
     def _argsrepr(self, args: Sequence[Any]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
@@ -72,13 +72,13 @@ class Scripts:
         """
         script, keys = self._scripts[name], [*keys, *beside(keys)]
         try:
-            answer = _text(self.run(script, keys, args))
+            answer = _text(self.keeping(script, keys, args))
         except UnicodeEncodeError:  # lone surrogates, as the names of files may have
-            answer = _text(self.run(script, keys, [escaped(arg) for arg in args]))
+            answer = _text(self.keeping(script, keys, [escaped(arg) for arg in args]))
         return answer if isinstance(answer, list) else [answer]
 
-    def run(self, script: Script, keys: list[str], args: list[Any]) -> Any:
-        """Run a script on a connection of this thread's own: to borrow one would take a third of the call.
+    def keeping(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Call with a client of this thread's own that keeps its connection: to borrow one is a third of a call.
 
         It is put back only after an answer: where a signal has ended a call, it is closed, or the next
         call would read that one's answer.
@@ -86,7 +86,7 @@ class Scripts:
         pid, client = self._local.__dict__.pop("kept", (0, None))
         if pid != os.getpid():  # the first call, or a forked child's
             pid, client = os.getpid(), self.client.alone()
-        answer = script(client, keys, args)
+        answer = call(client, *args)
         self._local.kept = pid, client
         return answer
 

@@ -174,8 +174,8 @@ class Steps(Views):
 
     def sent(self, job: str, triggers: list[str]) -> None:
         """Take triggers off the outbox: what they name was sent and confirmed."""
-        with self._reaching:
-            self.client.zrem(self.keys.named(job, "outbox")[0], *[f"{job}|{trigger}" for trigger in triggers])
+        key, members = self.keys.named(job, "outbox")[0], [f"{job}|{trigger}" for trigger in triggers]
+        self._run.keeping(lambda client: client.zrem(key, *members))
 
     def called(self, job: str, triggers: list[str]) -> None:
         """Note that error callbacks were sent: see ``lua/called.lua``."""

@@ -23,7 +23,7 @@ class Ended(Exception):
 def test_answer_is_its_own_calls_when_signals_end_calls_anywhere(redis_server, way):
     """A soft time limit may end a call between its question and its answer."""
     scripts, echo = Scripts(redis_server.url()), Script("return ARGV[1]")
-    ask = (lambda n: scripts.run(echo, [], [n])) if way == "script" else scripts.client.echo
+    ask = (lambda n: scripts.keeping(echo, [], [n])) if way == "script" else scripts.client.echo
     wrong, ended = [], 0
 
     def end_the_call(*_args):
@@ -53,7 +53,7 @@ def test_answer_is_its_own_processs_when_a_child_was_forked_from_one_that_has_a_
     scripts, echo = Scripts(redis_server.url()), Script("return ARGV[1]")
 
     def wrong(who: str) -> int:
-        return sum(scripts.run(echo, [], [f"{who}{n}"]) != f"{who}{n}".encode() for n in range(CALLS))
+        return sum(scripts.keeping(echo, [], [f"{who}{n}"]) != f"{who}{n}".encode() for n in range(CALLS))
 
     assert not wrong("before")
     child = os.fork()
