@@ -78,7 +78,7 @@ class Scripts:
         return answer if isinstance(answer, list) else [answer]
 
     def keeping(self, call: Callable[..., Any], *args: Any) -> Any:
-        """Call with a client of this thread's own that keeps its connection: to borrow one is a third of a call.
+        """Call with a client that keeps its connection, one a thread: borrowing takes a third of a call.
 
         It is put back only after an answer: where a signal has ended a call, it is closed, or the next
         call would read that one's answer.
