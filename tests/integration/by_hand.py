@@ -70,8 +70,10 @@ class Hand:
         return status.steps_done, status.steps_total
 
 
-def open_stream(job: Hand, key: str, items: int, **limits: Any) -> None:
-    source, attempt = Opened({"range": [0, items]}), job.begin(key)
+def open_stream(job: Hand, key: str, items: int | None, **limits: Any) -> None:
+    """Put an ``each`` in a step's place, of so many items, or over pages that are still to be read."""
+    given = {"pages": {"task": "any"}} if items is None else {"range": [0, items]}
+    source, attempt = Opened(given), job.begin(key)
     each = {"step": {"task": "any"}, "source": source.source, "allow_failed": 0, "batch": 1, **limits}
     fields = beginning(each, source, attempt)
     assert job.state.open_stream(JOB, key, attempt, Stream.under(job.step(key), each), fields)[0] == "opened"

@@ -153,6 +153,23 @@ def test_canvas_runs_when_a_stream_stood_in_its_place_before(hand):
     assert job.frontier == ["2"]
 
 
+@pytest.mark.parametrize("from_step", [None, "1"], ids=["retry", "retry from"])
+def test_lane_races_again_when_it_failed_before_its_each_had_read_a_page(from_step, hand):
+    """No item of it is counted as lost, and none is counted back: minus nothing is no number to Redis."""
+    job = hand(race(add.s(1, 1), add.s(2, 2)))
+    open_stream(job, "1", None)
+    job.break_at("1/0")
+    job.break_at("2")
+
+    if from_step is None:
+        job.state.retry(JOB)
+    else:
+        job.state.retry_from(JOB, from_step)
+
+    assert job.state.state(JOB) == State.PROCESSING
+    assert job.progress == (0, 3)
+
+
 @pytest.mark.parametrize(("share", "items", "may"), [(0.29, 100, 29), (0.57, 100, 57), (0.01, 1000, 10)])
 def test_items_may_fail_when_their_share_is_no_exact_number(share, items, may, hand):
     """0.29 of 100 is 28.999… in floating point."""

@@ -18,6 +18,7 @@ local function count_items(keys, step, sign)
   local total = redis.call('HGET', keys.streams, step .. ':total')
   if not total then return end
   local left = sign * (total - redis.call('HGET', keys.streams, step .. ':done'))
+  if left == 0 then return end -- -1 * 0 is -0, which is no integer to Redis
   redis.call('HINCRBY', keys.meta, 'lost', left)
   redis.call('HINCRBY', keys.meta, 'done', left)
 end
