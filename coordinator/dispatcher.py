@@ -141,12 +141,16 @@ class TaskDispatcher:
     def _send(self, parts: Iterable[Sequence[Made]], on_part: Callable[[], None] | None = None) -> None:
         """Publish messages part by part: while the broker takes one, the next is made."""
         unconfirmed: Sequence[Made] = ()
-        for part in parts:
-            self._publish(part, unconfirmed)
-            unconfirmed = part
-            if on_part:
-                on_part()
-        self._publish((), unconfirmed)
+        try:
+            for part in parts:
+                self._publish(part, unconfirmed)
+                unconfirmed = part
+                if on_part:
+                    on_part()
+            self._publish((), unconfirmed)
+        except BaseException:  # a message that can't be made, a time limit: others may lie half sent
+            self.close()
+            raise
 
     def _publish(self, messages: Sequence[Made], unconfirmed: Sequence[Made] = ()) -> None:
         """Publish messages, then wait for the confirms of those that were published before them."""

@@ -111,7 +111,6 @@ class Outbox:
         try:
             self._dispatcher.send(job, steps, retries, epoch=epoch, on_part=on_part)
         except (StepTooLarge, *UNSENDABLE) as refused:
-            self._dispatcher.close()  # with the messages that were gathered before this one
             if len(steps) == 1:
                 self._state.fail(job, steps[0].key, _refusal(job, steps[0], refused), owner="?")
                 return
