@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from coordinator import Coordinator
-from tests.conftest import Services
+from coordinator.settings import Settings
+from tests.conftest import Services, make_services
 from tests.facade import opened
 from tests.faults.figures import SAMPLE, SEED, pytest_terminal_summary
+from tests.faults.interleaved.interleaving import Interleaving
+from tests.servers import Redis
 
 __all__ = ["pytest_terminal_summary"]  # a hook
 
@@ -50,3 +53,17 @@ def points_to_try(count: int, *, every: bool) -> list[tuple[int, int]]:
     """Return (call, before or after) pairs: all of them, or a seeded sample."""
     points = [(call, when) for call in range(1, count + 1) for when in (0, 1)]
     return points if every else sorted(random.Random(SEED).sample(points, min(SAMPLE, len(points))))
+
+
+@pytest.fixture
+def play(redis_server: Redis) -> Callable[[int], Interleaving]:
+    """Play one random job, on processes that take turns at random, by its seed: see ``interleaved``."""
+
+    def play(seed: int) -> Interleaving:
+        env = make_services("redis", redis_server.url(0), redis_server.url(1)).env
+        # What runs out here does so when the course wants it.
+        interleaving = Interleaving(Settings.from_env({**env, "COORDINATOR_LEASE_S": "1000"}), seed)
+        interleaving.play()
+        return interleaving
+
+    return play

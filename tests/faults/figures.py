@@ -20,9 +20,10 @@ SEED = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
 SAMPLE = int(os.environ.get("FAULT_SAMPLE") or 4)
 
 POWER, PLAIN = "workers broken on purpose", "plain Celery, the same kills"
+INTERLEAVED = "random jobs, random turns"
 STORM, LOSS, BACKLOG = "storms", "loss, and what it took to the redrive", "long backlogs"
 HOSTS, INPUT = "several hosts, links cut", "bad input"
-TOPICS = (POWER, PLAIN, STORM, LOSS, BACKLOG, HOSTS, INPUT)
+TOPICS = (POWER, PLAIN, INTERLEAVED, STORM, LOSS, BACKLOG, HOSTS, INPUT)
 
 CRASHED: list[Tried] = []  # what came of the crash points
 LEFT: list[Case] = []  # cases that time was too short for
