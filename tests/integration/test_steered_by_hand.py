@@ -9,6 +9,7 @@ from kombu.utils.json import dumps
 from coordinator import race
 from coordinator.compiler import compile_canvas
 from coordinator.dispatcher import HEADER
+from coordinator.errors import InvalidRequest
 from coordinator.states import State
 from tests.facade import opened
 from tests.flows import add, double, fail, mark, total
@@ -151,6 +152,18 @@ def test_canvas_runs_when_a_stream_stood_in_its_place_before(hand):
     assert job.end("1/0", number) == "recorded"
     job.run("1/1")
     assert job.frontier == ["2"]
+
+
+def test_tune_is_refused_clearly_when_its_each_was_forgotten_and_has_not_begun_again(hand):
+    """There is nothing to tune yet, as before it began the first time."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    open_stream(job, "1", 2)
+    job.break_at("1/0")
+    job.state.retry_from(JOB, "1")
+
+    with pytest.raises(InvalidRequest, match="runs no batches"):
+        job.state.tune(JOB, "1", window=3, batch=None)
 
 
 @pytest.mark.parametrize("from_step", [None, "1"], ids=["retry", "retry from"])

@@ -3,7 +3,8 @@
 -- ARGV: 1 job, 2 step that expanded into it, 3 window ('' as it was), 4 items a batch (0: by measure, '' as it was)
 -- Returns: {'tuned', trigger…} | {'ended'} | {'none'}
 local job, step = ARGV[1], ARGV[2]
-if redis.call('HEXISTS', KEYS[4], step .. ':serial') == 0 then return {'none'} end
+-- Its serial stays where it was forgotten.
+if redis.call('HEXISTS', KEYS[4], step .. ':total') == 0 then return {'none'} end
 if redis.call('HEXISTS', KEYS[2], step) == 1 then return {'ended'} end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[4], step .. ':window', ARGV[3]) end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[4], step .. ':batch', ARGV[4]) end
