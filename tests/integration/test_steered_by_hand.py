@@ -154,6 +154,25 @@ def test_canvas_runs_when_a_stream_stood_in_its_place_before(hand):
     assert job.frontier == ["2"]
 
 
+def test_late_batch_is_refused_when_a_canvas_stands_in_its_place_and_another_attempt_had_recorded_it(hand):
+    """The numbers of a recorded batch's attempts are not given again to the canvas' step of the same key."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    open_stream(job, "1", 2)
+    late = job.begin("1/0")
+    job.state.release(JOB, "1/0", "lost", "w#")
+    turn = dumps({"count": 1, "failed": 0, "failures": {}, "item_us": 1})
+    assert job.end("1/0", job.begin("1/0"), turn) == "recorded"
+    job.break_at("1/1")
+    job.state.retry_from(JOB, "1")
+    job.expand("1", group(add.s(1, 1), add.s(2, 2)))
+
+    number = job.begin("1/0")
+
+    assert job.end("1/0", late) == "fenced"
+    assert job.end("1/0", number) == "recorded"
+
+
 def test_tune_is_refused_clearly_when_its_each_was_forgotten_and_has_not_begun_again(hand):
     """There is nothing to tune yet, as before it began the first time."""
     job = hand(chain(add.s(1, 1), double.s()))

@@ -38,6 +38,7 @@ end
 local now = now_ms()
 local a = read_attempt(KEYS[3], step)
 local attempt = a or {attempt = 0, crashes = 0, retries = 0, live = 0}
+if attempt.attempt == 0 and is_inner then attempt.attempt = stream.fence(KEYS[9], step) end
 if a then
   local due = redis.call('ZSCORE', KEYS[8], member)
   if due and tonumber(due) > now then return {'waiting'} end

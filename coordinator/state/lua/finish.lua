@@ -55,6 +55,7 @@ if owner then
   part_of, turn = stream.of(keys, job, owner, moving, answer), cjson.decode(ARGV[8])
   local over = stream.over(part_of, turn)
   if over then return over end
+  stream.count_attempt(part_of, a.attempt)
 else
   redis.call('HSET', KEYS[2], step, ARGV[4])
 end

@@ -5,7 +5,8 @@
 -- items; batches: cut so far; flying: batches in flight; open: all steps in flight; window, batch (0: by
 -- measure), item_us, largest: limits, and what was learnt; combine, share; more, reading, pages, page, starts,
 -- ends, cursor: of a source that is read page by page; list: attempt that stored the pages of a list;
--- n:<level>:<group>: parts of a merge that are recorded; @<page>, @<page>:left: where a page ends, items not done.
+-- n:<level>:<group>: parts of a merge that are recorded; @<page>, @<page>:left: where a page ends, items not done;
+-- highest: attempt at any of its steps that was recorded; fence: that of the streams that were forgotten here.
 -- "<owner>/<serial>" -> share of a step in flight (JSON): ["items", batch, first item, count, page, first within it],
 -- ["page", page, cursor, items read], or ["merge", level, group, count].
 -- Fields of v (hash): "<owner>:<level>:<index>" -> record; "<owner>@…" -> page; "<owner>!<item>" -> error.
@@ -38,6 +39,12 @@ function stream.noted(s_key, outbox_key, job, step, answer)
       answer[#answer + 1] = '=' .. field
     end
   end
+end
+
+-- The attempt above which a step begins: nothing is kept of the attempts that a stream recorded here before it was forgotten,
+-- and a late one must still meet its fence, whatever stands here now.
+function stream.fence(s_key, step)
+  return tonumber(redis.call('HGET', s_key, string.match(step, '^(.*)/%d+$') .. ':fence') or 0)
 end
 
 -- keys: m, r, a, s, v, outbox; moving: whether the job's steps may be sent now; answer: gets the triggers.
@@ -108,6 +115,10 @@ function stream.fill(s)
     end
   end
   read_on(s)
+end
+
+function stream.count_attempt(s, attempt)
+  if attempt > (get(s, 'highest') or 0) then set(s, 'highest', attempt) end
 end
 
 local function is_cut(s) return not get(s, 'more') and get(s, 'next') >= get(s, 'total') end
@@ -233,13 +244,14 @@ end
 function stream.forget(keys, owner)
   local s = stream.of(keys, '', owner, false, {})
   if not get(s, 'serial') then return end
+  set(s, 'fence', math.max(get(s, 'fence') or 0, get(s, 'highest') or 0))
   redis.call('HINCRBY', keys.m, 'total', 0 - get(s, 'total'))
   redis.call('HINCRBY', keys.m, 'done', 0 - get(s, 'done'))
   for _, key in ipairs({keys.s, keys.v}) do
     for _, field in ipairs(redis.call('HKEYS', key)) do
       local mark = string.sub(field, #owner + 1, #owner + 1)
       if string.sub(field, 1, #owner) == owner and string.find(':/@!', mark, 1, true) and mark ~= ''
-        and field ~= owner .. ':serial' then
+        and field ~= owner .. ':serial' and field ~= owner .. ':fence' then
         redis.call('HDEL', key, field)
       end
     end

@@ -43,13 +43,13 @@ class Referee:
         self._settings = settings
         self._job = job
         self._state = StateManager(settings)
-        self._fences: dict[tuple[str, str], int] = {}
+        self._fences: dict[str, int] = {}
 
     def sees_begin(self, step: PlannedStep, number: int) -> None:
         """A step may run: its fence is higher than ever, its job moves, it is the plan's, it is its turn."""
-        if number <= self._fences.get((step.key, step.task), 0):
-            raise Foul(f"the fence of {step.key} is {number}, and was {self._fences[step.key, step.task]}")
-        self._fences[step.key, step.task] = number
+        if number <= self._fences.get(step.key, 0):
+            raise Foul(f"the fence of {step.key} is {number}, and was {self._fences[step.key]}")
+        self._fences[step.key] = number
         if (state := self._state.state(self._job)) != BEGINS_IN[step.phase]:
             raise Foul(f"{step.key}, of phase {step.phase}, begins while the job is {state}")
         if step.phase == PHASE_ERRBACK:
