@@ -14,7 +14,7 @@ from kombu.utils.json import dumps
 
 from coordinator import registry, tracing, validation
 from coordinator.compiler import compile_canvas
-from coordinator.errors import BrokerUnreachable, InvalidParams, InvalidRequest, KeyTaken
+from coordinator.errors import InvalidParams, InvalidRequest, KeyTaken, Unreachable
 from coordinator.forecast import Forecast, forecast
 from coordinator.parts import Parts
 from coordinator.plan import Plan, PlannedStep
@@ -171,7 +171,7 @@ class Submission:
                 return self._duplicate(job, kind, answer)
             try:
                 self._parts.outbox.send_first(job, plan)
-            except BrokerUnreachable as error:  # recorded: the reconciler sends it when the broker is back
+            except Unreachable as error:  # recorded: the reconciler sends it when the servers are back
                 logger.warning("left-in-outbox: %s: %s", job, error)
         return Receipt(job, "accepted")
 

@@ -183,14 +183,11 @@ class Steps(Views):
 
     def touch(self, job: str, trigger: str) -> None:
         """Say that a trigger's many messages are still being sent, so that nobody else sends them."""
-        with self._reaching:
-            now = self.now_ms()
-            self.client.zadd(self.keys.named(job, "outbox")[0], {f"{job}|{trigger}": now}, xx=True)
+        self._run("stamp", self.keys.named(job, "outbox"), [job, trigger, ""])
 
     def note_outbox(self, job: str, trigger: str) -> None:
         """Note that what a trigger names must be sent."""
-        with self._reaching:
-            self.client.zadd(self.keys.named(job, "outbox")[0], {f"{job}|{trigger}": self.now_ms()})
+        self._run("stamp", self.keys.named(job, "outbox"), [job, trigger, "add"])
 
     def note_event(self, job: str, event: str, step: str = "", detail: str = "") -> None:
         """Add an event to a job's stream."""

@@ -8,7 +8,7 @@ import pytest
 import trustme
 from celery import chain
 
-from coordinator import Settings, each
+from coordinator import Settings, each, outbox
 from coordinator.errors import StateUnreachable
 from coordinator.state import StateManager
 from coordinator.states import StepState
@@ -70,7 +70,7 @@ def test_job_completes_when_the_primary_that_holds_it_is_killed(coordinator, sta
 
 @pytest.mark.brokers("rabbitmq")
 def test_jobs_on_other_nodes_go_on_when_one_is_gone_and_full_coverage_is_not_required(
-    coordinator, start_worker, with_replicas
+    coordinator, start_worker, with_replicas, monkeypatch
 ):
     """What looks at every shard says that Redis can't be used, until the node is back."""
     for node in with_replicas.nodes:
@@ -87,6 +87,7 @@ def test_jobs_on_other_nodes_go_on_when_one_is_gone_and_full_coverage_is_not_req
     gone.kill()
     wait_until(lambda: asked.ask("CLUSTER INFO")["cluster_slots_fail"] != "0", what="the node to be missed")
 
+    monkeypatch.setattr(outbox, "TOUCHED_EVERY_S", 0)  # as where a send takes its time
     job = coordinator.launch(chain(add.s(1, 2), double.s()), key=key)
 
     assert coordinator.wait(job, timeout_s=30) == 6

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from celery import chain, chord, group
 from celery.result import AsyncResult
+from celery.signals import before_task_publish
 
 from coordinator.errors import InvalidRequest, JobCancelled, JobFailed, JobRejected
 from coordinator.states import State
@@ -288,3 +289,21 @@ def test_lost_message_is_sent_again_when_the_queue_was_purged(coordinator, start
 
     assert coordinator.wait(job, timeout_s=20) == 6
     assert [event for event in coordinator.events(job) if event.event == "redriven"]
+
+
+def test_submit_is_accepted_when_redis_goes_away_after_it_was_recorded(elsewhere, own_redis):
+    """An error would say that there is no job; what could not be noted is left to the reconciler."""
+    facade = elsewhere(redis_url=own_redis.url(1))
+
+    def kill(**_publish):
+        own_redis.kill()
+
+    before_task_publish.connect(kill)
+    try:
+        job = facade.launch(add.s(1, 2))
+    finally:
+        before_task_publish.disconnect(kill)
+
+    own_redis.start()
+    assert facade.status(job).state == State.PROCESSING
+    assert [step.key for step in facade.steps(job)] == ["0"]
