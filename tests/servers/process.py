@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import functools
 import os
-import random
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from tests.waiting import wait_until
 
@@ -106,17 +110,25 @@ def free_port() -> int:
     """Return a port that nobody listens on, below the range that clients' own ports come from.
 
     A client that retries a port of that range while its server is down can connect to
-    itself, and so keep the server from coming back.
+    itself, and so keep the server from coming back. Another session of tests on this machine is not
+    given the port either, while its server has not bound it yet.
     """
     for _ in range(200):
-        port = random.randint(15_000, 32_000)
+        port = 15_000 + secrets.randbelow(17_000)  # not of ``random``, which tests seed
         with socket.socket() as probe:
             try:
+                fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
     raise ServerFailed("found no free port between 15000 and 32000")
+
+
+@functools.cache
+def _claims() -> IO[bytes]:
+    """Return a file of which a byte is locked for each port that was given, until this process ends."""
+    return (Path(tempfile.gettempdir()) / f"batuta-tests-ports-{os.getuid()}").open("ab")
 
 
 def answers(port: int) -> bool:
