@@ -50,7 +50,7 @@ types: ## mypy
 	$(BIN)/mypy
 
 docs: ## build the documents, strictly, into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 format: ## let ruff put the code in order
 	$(BIN)/ruff check --fix .

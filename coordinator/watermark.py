@@ -119,7 +119,7 @@ class Watermark:
             self._state.note_outbox(job, f"={step.key}")
             self._parts.outbox.send_again(job, f"={step.key}")
         if lost:
-            self._state.note_event(job, "redriven", lost[0].key, f"lost: {counted(len(lost), 'message')}")
+            self._state.note_event(job, "redriven", lost[0].key, f"{counted(len(lost), 'message')} lost")
             logger.warning("redriven: %s of job %s lost", counted(len(lost), "message"), job)
 
     def _open(self, job: str) -> dict[str, list[PlannedStep]]:

@@ -34,7 +34,7 @@ def redriven(coordinator, job):
 def check_in_time(coordinator, services, job, lost_ms: int, messages: int, what: str) -> None:
     """Fail unless as many messages as were lost were sent again, in time; tell the seconds."""
     events = redriven(coordinator, job)
-    assert sum(int(event.detail.split()[0]) for event in events) == messages, events
+    assert sum(int(event.detail.split()[0].replace(",", "")) for event in events) == messages, events
     took_s = (events[-1].at_ms - lost_ms) / 1000
     assert 0 < took_s <= REDRIVEN_S, f"{what}: sent again after {took_s:.1f} s"
     tell(LOSS, f"{what}, on {services.kind}: sent again after {took_s:.1f} s (promised: {REDRIVEN_S} s)")
