@@ -83,14 +83,14 @@ class Table:
 
     Args:
         values: what it held.
-        varying: the names whose values may be others; of these, too, the same objects keep their bytes.
+        varying: the names whose values may be others; of them, too, what can't change keeps its bytes.
     """
 
     def __init__(self, values: Mapping[str, Any], varying: Collection[str]) -> None:
         self._names = list(values)
         self._parts: list[tuple[str | None, Any, bytes]] = []  # name and value, or None for all that stays
         for is_varying, names in itertools.groupby(values, varying.__contains__):
-            encoded = [(name, values[name], entry(name, values[name])) for name in names]
+            encoded = [(name, _constant(values[name]), entry(name, values[name])) for name in names]
             self._parts += encoded if is_varying else [(None, None, b"".join(e for _, _, e in encoded))]
         self._tables = {
             name: Table(values[name], values[name])
@@ -98,12 +98,14 @@ class Table:
             if isinstance(values[name], dict) and values[name]
         }
 
-    def of(self, values: Mapping[Any, Any]) -> bytes:
-        """Return the encoded table with other values; what they leave out stays."""
+    def of(self, values: Mapping[str, Any]) -> bytes:
+        """Return the encoded table with other values of what varies."""
         entries = []
         for name, known, encoded in self._parts:
-            value = values.get(name, known)
-            entries.append(encoded if name is None or value is known else self._entry(name, value))
+            if name is None or values[name] is known:
+                entries.append(encoded)
+            else:
+                entries.append(self._entry(name, values[name]))
         return table(b"".join(entries))
 
     def _entry(self, name: str, value: Any) -> bytes:
@@ -111,6 +113,15 @@ class Table:
         if inner is not None and isinstance(value, dict) and list(value) == inner._names:
             return _name(name) + b"F" + inner.of(value)
         return entry(name, value)
+
+
+def _constant(value: Any) -> Any:
+    """Return a value by which it is known again, or an object that no value is: it may change meanwhile."""
+    try:
+        hash(value)
+    except TypeError:
+        return object()
+    return value
 
 
 _name = lru_cache(KEPT)(short_text)

@@ -6,7 +6,7 @@ from amqp import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.alike import AlikeMessage
+from coordinator.alike import AlikeMessage, Table, entry, table
 
 SCALARS = (
     st.none()
@@ -51,3 +51,17 @@ def test_message_has_its_own_values_when_others_are_equal_to_them():
         made, expected = (sort("", application_headers={"x": value}) for sort in (AlikeMessage, Message))
 
         assert made._serialize_properties() == expected._serialize_properties()
+
+
+def test_table_has_the_value_of_now_when_an_object_was_changed_since():
+    """A list in a header may grow between two sends and be the same object all the while."""
+    tags, inner = ["a"], {"of": ["b"]}
+    pair = (1, ["c"])
+    made = Table({"id": "1", "tags": tags, "inner": inner, "pair": pair}, {"id", "tags", "inner", "pair"})
+
+    tags.append("d")
+    inner["of"].append("e")
+    pair[1].append("f")
+    values = {"id": "2", "tags": tags, "inner": inner, "pair": pair}
+
+    assert made.of(values) == table(b"".join(entry(*item) for item in values.items()))
