@@ -110,7 +110,7 @@ def load(modules: Sequence[str]) -> None:
     if modules and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     for name in found(modules):
-        with _told(name):
+        with _told("COORDINATOR_JOBS", name):
             importlib.import_module(name)
 
 
@@ -122,24 +122,25 @@ def load_tasks(app: Any) -> None:
     """
     if app is None:
         return
-    with _told("a module of its tasks"):
+    with _told(f"the tasks of the application {app.main!r}", "one of them"):
         app.loader.import_default_modules()
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
+def _told(named_by: str, name: str) -> Iterator[None]:
+    """Turn what an import raises into an error that says where the module was named."""
     try:
         yield
     except ModuleNotFoundError as error:
         raise SettingsError(
-            f"COORDINATOR_JOBS: expected modules that can be imported, found no module {error.name!r}; "
+            f"{named_by}: expected modules that can be imported, found no module {error.name!r}; "
             "start in the folder that holds it, or install it"
         ) from error
     except BatutaError:
         raise
     except Exception as error:
         raise SettingsError(
-            f"COORDINATOR_JOBS: expected modules that can be imported, but {name} raised "
+            f"{named_by}: expected modules that can be imported, but {name} raised "
             f"{type(error).__name__}: {error}",
             module=name,
         ) from error
