@@ -13,6 +13,7 @@ from celery import Celery, Task, shared_task
 from celery.contrib.abortable import AbortableTask
 
 from coordinator import install
+from tests.waiting import wait_until
 
 QUEUE = os.environ.get("PROJECT_QUEUE", "project")
 #: Whether the tasks stand on Batuta's own application.
@@ -133,16 +134,14 @@ def unheard(x: int) -> int:
 @shared_task(bind=True)
 def tells(self: Any, path: str) -> str:
     self.update_state(state="PROGRESS", meta={"done": 3})
-    while not Path(path).exists():
-        time.sleep(0.05)
+    wait_until(Path(path).exists, what=path)
     return "told"
 
 
 @shared_task(bind=True, base=AbortableTask)
 def looks(self: Any) -> str:
     self.update_state(state="LOOKING")
-    while not self.is_aborted():
-        time.sleep(0.05)
+    wait_until(self.is_aborted, what="the word to stop")
     return "aborted"
 
 

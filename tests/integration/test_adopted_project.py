@@ -17,18 +17,18 @@ from tests.servers.process import ROOT
 
 NAME = "tests.integration.adopted_project"
 PROGRAM = """
-import json, sys, time
+import json, sys
 from celery import chain
 from coordinator import Coordinator
 from coordinator.errors import BatutaError
 from tests.integration import adopted_project as p
 from celery.contrib.abortable import AbortableAsyncResult
+from tests.waiting import wait_until
 coordinator, told = Coordinator.from_settings(), sys.argv[1]
 
 def seen(job, step, state):
-    ends = time.monotonic() + 20
-    while (found := p.app.AsyncResult(f"{job}:0.{step}")).state != state and time.monotonic() < ends:
-        time.sleep(0.05)
+    found = p.app.AsyncResult(f"{job}:0.{step}")
+    wait_until(lambda: found.state == state, what=f"{step} to be {state}")
     return found
 
 def result(job):
