@@ -101,18 +101,19 @@ class Bare(Ours):
         connection = app.connection_for_write()
         connection.transport_options = {}  # one look at the confirms of all, not one for each
         with connection:
-            channel, confirmed = connection.channel(), 0
+            channel, unconfirmed, first = connection.channel(), set(range(1, size + 1)), 1
             channel.confirm_select()
 
-            def on_ack(tag: int, _multiple: bool) -> None:
-                nonlocal confirmed
-                confirmed = max(confirmed, tag)
+            def on_ack(last: int, multiple: bool) -> None:
+                nonlocal first
+                unconfirmed.difference_update(range(first, last + 1) if multiple else (last,))
+                first = last + 1 if multiple else first
 
             channel.events["basic_ack"].add(on_ack)
             place = app.conf.task_default_queue
             for _ in range(size):
                 channel.basic_publish(Message(BODY, delivery_mode=2), exchange=place, routing_key=place)
-            while confirmed < size:
+            while unconfirmed:
                 connection.drain_events(timeout=PATIENCE_S)
         return ""
 
