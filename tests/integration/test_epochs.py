@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import chain, chord
 
-from coordinator import each
+from coordinator import each, race
 from coordinator.state.plans import FIRST_EPOCH
 from coordinator.states import State
 from tests.facade import opened, running
@@ -99,3 +99,18 @@ def test_epoch_is_the_first_when_the_id_is_given_again(hand):
     job.state.submit(JOB, State.PROCESSING, fields, plan=plan)
 
     assert job.state.epoch(JOB) == FIRST_EPOCH
+
+
+def test_steps_that_never_began_are_forgotten_when_the_canvas_that_held_them_was_out_of_its_race(hand):
+    """Their marks go with the canvas: nobody else takes them off, and progress counted them."""
+    job = hand(race(add.s(1, 1), add.s(2, 2)))
+    job.expand("1", chain(add.s(1, 1), double.s(), double.s()))
+    assert (job.break_at("1/0"), job.break_at("2")) == ("out", "failed")
+
+    job.state.retry_from(JOB, "0")
+
+    assert job.state.recorded(JOB) == set()
+    assert job.progress == (0, 3)
+    job.run("1")
+    assert job.state.state(JOB) == State.SUCCEEDED
+    assert job.progress == (2, 2)

@@ -16,6 +16,7 @@ if redis.call('HLEN', KEYS[3]) + redis.call('HLEN', KEYS[4]) ~= tonumber(ARGV[3]
 local goes = cjson.decode(ARGV[4])
 local keys = {meta = KEYS[1], records = KEYS[3], attempts = KEYS[5], errors = KEYS[7], barriers = KEYS[6],
   streams = KEYS[12], leases = KEYS[14], timers = KEYS[15], outbox = KEYS[9]}
+lanes.reopen(keys, ARGV[1]) -- first: what stands in a step's place is found by the step's mark
 for step, attempt in pairs(goes['records']) do
   lanes.regain(keys, step)
   redis.call('HDEL', KEYS[3], step)
@@ -25,7 +26,6 @@ for step, attempt in pairs(goes['records']) do
   redis.call('ZREM', KEYS[14], ARGV[1] .. '|' .. step)
   redis.call('ZREM', KEYS[15], ARGV[1] .. '|' .. step)
 end
-lanes.reopen(keys, ARGV[1])
 for _, step in ipairs(goes['fragments']) do
   redis.call('HDEL', KEYS[4], step)
   redis.call('HDEL', KEYS[6], 'size:' .. step)
