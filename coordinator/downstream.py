@@ -55,8 +55,7 @@ def forgetting(
     stay = set(recorded) - gone - containing
     counts = {
         join: sum(leaf in stay for leaf in leaves(shape))
-        for prefix, owner in plans.items()
-        if prefix[:-1] not in expanded
+        for owner in plans.values()  # also of what is forgotten: another canvas may come to stand there
         for join, shape in owner.joins.items()
     }
     return Forgetting(frozenset(set(recorded) - stay), frozenset(stopped), frozenset(expanded), counts)

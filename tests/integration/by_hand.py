@@ -9,7 +9,7 @@ from kombu.utils.json import dumps
 
 from coordinator.batch import beginning
 from coordinator.compiler import compile_canvas
-from coordinator.plan import PlannedStep, prefix_of
+from coordinator.plan import PHASE_CHECK, PHASE_WORK, PlannedStep, prefix_of
 from coordinator.settings import Settings
 from coordinator.sources import Opened
 from coordinator.state import StateManager
@@ -22,12 +22,13 @@ JOB = "by-hand"
 class Hand:
     """Plays all workers of one job."""
 
-    def __init__(self, settings: Settings, canvas: Any) -> None:
+    def __init__(self, settings: Settings, canvas: Any, phase: str = PHASE_WORK) -> None:
         self.state = StateManager(settings)
         self.another = StateManager(settings)  # that of a process which takes no part
-        plan = compile_canvas(canvas)
+        plan = compile_canvas(canvas, phase=phase)
         fields = {"kind": "any", "receipt": "r", "total": plan.size, "params": "{}"}
-        self.state.submit(JOB, State.PROCESSING, fields, plan=plan)
+        state = State.RECEIVED if phase == PHASE_CHECK else State.PROCESSING
+        self.state.submit(JOB, state, fields, plan=plan)
 
     def step(self, key: str) -> PlannedStep:
         self.state.look_at_epoch(JOB)
@@ -39,8 +40,12 @@ class Hand:
         return answer[1] if answer[0] == "run" else answer[0]
 
     def end(self, key: str, attempt: int, turn: str = "") -> str:
+        return self.answer(key, attempt, turn)[0]
+
+    def answer(self, key: str, attempt: int, turn: str = "") -> list[str]:
+        """End an attempt; returns what came of it, then the triggers of what follows."""
         record = dumps([key, attempt, 1, 1, "w"])
-        return self.state.finish(JOB, key, attempt, record, self.step(key).follow, turn)[0]
+        return self.state.finish(JOB, key, attempt, record, self.step(key).follow, turn)
 
     def fail(self, key: str, attempt: int) -> str:
         error = {"step": key, "task": "any", "type": "ValueError", "message": "no", "traceback": ""}

@@ -44,14 +44,14 @@ def elsewhere(coordinator: Coordinator) -> Iterator[Callable[..., Coordinator]]:
 
 
 @pytest.fixture
-def hand(redis_server: Redis) -> Callable[[Any], Hand]:
-    """Make a job of a canvas, to be driven by hand."""
+def hand(redis_server: Redis) -> Callable[..., Hand]:
+    """Make a job of a canvas, and of a phase if not work, to be driven by hand."""
     env = {
         "BROKER_URL": redis_server.url(0),
         "REDIS_URL": redis_server.url(1),
         "COORDINATOR_PREFIX": f"h{secrets.token_hex(4)}",
     }
-    return lambda canvas: Hand(Settings.from_env(env), canvas)
+    return lambda canvas, *phase: Hand(Settings.from_env(env), canvas, *phase)
 
 
 @pytest.fixture

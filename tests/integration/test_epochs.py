@@ -5,11 +5,12 @@ from __future__ import annotations
 from celery import chain, chord
 
 from coordinator import each, race
+from coordinator.plan import PHASE_CHECK
 from coordinator.state.plans import FIRST_EPOCH
 from coordinator.states import State
 from tests.facade import opened, running
 from tests.flows import add, after_file, double, total
-from tests.integration.by_hand import JOB
+from tests.integration.by_hand import JOB, open_stream
 from tests.waiting import wait_until
 
 
@@ -114,3 +115,24 @@ def test_steps_that_never_began_are_forgotten_when_the_canvas_that_held_them_was
     job.run("1")
     assert job.state.state(JOB) == State.SUCCEEDED
     assert job.progress == (2, 2)
+
+
+def test_join_waits_for_all_its_parts_when_a_canvas_stood_in_its_place_before(hand):
+    """Its parts were counted on from those of the canvas that was forgotten."""
+    job = hand(add.s(1, 1))
+    job.expand("0", chord([add.s(n, n) for n in range(2)], total.s()))
+    job.run("0/0")
+    job.state.cancel(JOB)
+    job.state.retry_from(JOB, "0")
+    job.expand("0", chord([add.s(n, n) for n in range(2)], total.s()))
+
+    assert job.answer("0/0", job.begin("0/0")) == ["recorded"]
+    assert job.answer("0/1", job.begin("0/1")) == ["recorded", "0/j0"]
+
+
+def test_batches_are_sent_at_once_when_the_each_of_a_check_is_tuned(hand):
+    """The job is not processing yet: they waited for the reconciler."""
+    job = hand(add.s(1, 1), PHASE_CHECK)
+    open_stream(job, "0", 3, window=1)
+
+    assert job.state.tune(JOB, "0", window=3, batch=None) == ["=0/1", "=0/2"]

@@ -11,6 +11,7 @@ if ARGV[4] ~= '' then redis.call('HSET', KEYS[4], step .. ':batch', ARGV[4]) end
 note(KEYS[7], 'tuned', step, 'window ' .. redis.call('HGET', KEYS[4], step .. ':window') ..
   ', batch ' .. redis.call('HGET', KEYS[4], step .. ':batch'))
 local answer = {'tuned'}
+local state = redis.call('HGET', KEYS[1], 'state')
 local keys = {m = KEYS[1], r = KEYS[2], a = KEYS[3], s = KEYS[4], v = KEYS[5], outbox = KEYS[6]}
-stream.fill(stream.of(keys, job, step, redis.call('HGET', KEYS[1], 'state') == 'processing', answer))
+stream.fill(stream.of(keys, job, step, state == 'processing' or state == 'received', answer))
 return answer
