@@ -57,14 +57,15 @@ class Outbox:
 
         Returns the number of messages.
         """
-        epoch = self._state.look_at_epoch(job)  # then the journal: another thread may notice a new epoch
+        since = self._state.noted_at(job, trigger)  # before the journal: whoever notes it anew knows more
+        epoch = self._state.look_at_epoch(job)  # as well: another thread may notice a new epoch
         try:
             plan = self._state.plan(job, prefix_of(trigger))
         except JobNotFound:  # the job is kept no longer
             self._state.sent(job, [trigger])
             return 0
         steps = self._open_steps(job, trigger, plan)
-        return self._deliver(job, trigger, steps, plan.sent_by(trigger), epoch=epoch)
+        return self._deliver(job, trigger, steps, plan.sent_by(trigger), epoch=epoch, since=since)
 
     def frontier(self, job: str) -> list[PlannedStep]:
         """Return the steps that are ready, not recorded, not running and not waiting for a timer."""
@@ -86,18 +87,30 @@ class Outbox:
         named: Sequence[PlannedStep] = (),
         *,
         epoch: str,
+        since: str = "",
     ) -> int:
-        """Send steps, all that the trigger names or those that are left of them."""
+        """Send steps, all that the trigger names or those that are left of them, and take it off the outbox.
+
+        Args:
+            since: when the entry was noted that goes; any goes if it is ''.
+        """
         steps = self._due_now(job, steps, have_waited=trigger.startswith("="))
         retries = self._state.retries(job) if trigger.startswith("=") or trigger == FRONTIER else {}
-        self._hand_over(job, steps, retries, _Touch(self._state, job, trigger), epoch=epoch)
-        self._note_sent(job, [trigger], named or steps)
+        touch = _Touch(self._state, job, trigger, since)
+        self._hand_over(job, steps, retries, touch, epoch=epoch)
+        self._note_sent(job, [trigger], named or steps, touch.since)
         return len(steps)
 
-    def _note_sent(self, job: str, triggers: Sequence[str], steps: Sequence[PlannedStep]) -> None:
+    def _note_sent(
+        self, job: str, triggers: Sequence[str], steps: Sequence[PlannedStep], since: str = ""
+    ) -> None:
         """Take triggers off the outbox; error callbacks stay there until they have ended."""
-        are_callbacks = any(step.phase == PHASE_ERRBACK for step in steps)
-        (self._state.called if are_callbacks else self._state.sent)(job, list(triggers))
+        if any(step.phase == PHASE_ERRBACK for step in steps):
+            self._state.called(job, list(triggers))
+        elif since:
+            self._state.sent_since(job, triggers[0], since)
+        else:
+            self._state.sent(job, list(triggers))
 
     def _hand_over(
         self,
@@ -152,7 +165,8 @@ class Outbox:
 class _Touch:
     """Says now and then that a trigger's many messages are still being sent."""
 
-    def __init__(self, state: StateManager, job: str, trigger: str) -> None:
+    def __init__(self, state: StateManager, job: str, trigger: str, since: str) -> None:
+        self.since = since
         self._touch = functools.partial(state.touch, job, trigger)
         self._at = time.monotonic()
 
@@ -161,7 +175,8 @@ class _Touch:
             with contextlib.suppress(
                 StateUnreachable
             ):  # then somebody else may send them too, which is harmless
-                self._touch()
+                touched = self._touch(self.since)
+                self.since = touched if self.since and touched else self.since
             self._at = time.monotonic()
 
 

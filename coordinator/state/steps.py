@@ -177,13 +177,28 @@ class Steps(Views):
         key, members = self.keys.named(job, "outbox")[0], [f"{job}|{trigger}" for trigger in triggers]
         self._run.keeping(lambda client: client.zrem(key, *members))
 
+    def sent_since(self, job: str, trigger: str, since: str) -> None:
+        """Take a trigger off the outbox, unless it was noted anew after ``since``: see ``lua/sent.lua``."""
+        self._run("sent", self.keys.named(job, "outbox"), [job, trigger, since])
+
+    def noted_at(self, job: str, trigger: str) -> str:
+        """Return when a trigger was put in the outbox (ms since 1970, by Redis), 0 if it is not there."""
+        key, member = self.keys.named(job, "outbox")[0], f"{job}|{trigger}"
+        return f"{self._run.keeping(lambda client: client.zscore(key, member)) or 0:.0f}"
+
     def called(self, job: str, triggers: list[str]) -> None:
         """Note that error callbacks were sent: see ``lua/called.lua``."""
         self._run("called", self.keys.named(job, "m r x outbox"), [job, self._lease_ms, *triggers])
 
-    def touch(self, job: str, trigger: str) -> None:
-        """Say that a trigger's many messages are still being sent, so that nobody else sends them."""
-        self._run("stamp", self.keys.named(job, "outbox"), [job, trigger, ""])
+    def touch(self, job: str, trigger: str, since: str = "") -> str:
+        """Say that a trigger's many messages are still being sent, so that nobody else sends them.
+
+        Args:
+            since: only an entry that was noted then; any if it is ''.
+
+        Returns: the time that it has now, '' if it is not there.
+        """
+        return str(self._run("stamp", self.keys.named(job, "outbox"), [job, trigger, since])[0])
 
     def note_outbox(self, job: str, trigger: str) -> None:
         """Note that what a trigger names must be sent."""

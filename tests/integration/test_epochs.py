@@ -87,6 +87,28 @@ def test_message_carries_the_epoch_of_the_look_when_another_thread_notices_a_new
     assert sent == [FIRST_EPOCH]
 
 
+def test_frontier_stays_in_the_outbox_when_it_was_noted_anew_while_an_older_one_is_sent(
+    coordinator, monkeypatch
+):
+    """Its process may be killed before it sends, and what it named waited to be found lost."""
+    job = coordinator.launch(chain(add.s(1, 1), double.s()))
+    state, parts = coordinator.state_manager, coordinator._parts
+    state.cancel(job)
+    state.retry(job)
+
+    def retry_meanwhile(*_: object, **__: object) -> None:
+        state.cancel(job)
+        state.retry_from(job, "0")
+
+    monkeypatch.setattr(parts.dispatcher, "send", retry_meanwhile)
+    parts.outbox.send_again(job, "*")
+    assert state.noted_at(job, "*") != "0"
+
+    monkeypatch.setattr(parts.dispatcher, "send", lambda *_, **__: None)
+    parts.outbox.send_again(job, "*")
+    assert state.noted_at(job, "*") == "0"
+
+
 def test_epoch_is_the_first_when_the_id_is_given_again(hand):
     """A key may be used again once its job is kept no longer; the new job's first messages were refused."""
     job = hand(add.s(1, 1))
