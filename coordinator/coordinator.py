@@ -76,9 +76,11 @@ class Coordinator(Submission):
     # -- kinds --------------------------------------------------------------
 
     def kinds(self) -> list[str]:
+        """Return the names of the kinds that are registered here."""
         return registry.kinds()
 
     def kind(self, name: str) -> Kind:
+        """Return one kind: its parameters' model, checks and version; raises ``UnknownKind``."""
         return registry.kind(name)
 
     def plan_of(self, job: str) -> tuple[Plan, dict[str, Plan]]:
@@ -120,16 +122,20 @@ class Coordinator(Submission):
     # -- follow -------------------------------------------------------------
 
     def status(self, job: str) -> JobStatus:
+        """Return where a job stands: state, progress, flags, error; raises ``JobNotFound``."""
         return self._state.status(job)
 
     def jobs(self, state: str | None = None, kind: str | None = None, limit: int = 100) -> list[JobStatus]:
+        """Return jobs, newest first, at most ``limit``; flags and parameters are left out."""
         return self._state.jobs(state, kind, limit)
 
     def steps(self, job: str, *, limit: int | None = None) -> list[StepStatus]:
+        """Return a job's steps in the order of its plan, at most ``limit``."""
         found = self._state.steps(job)
         return list(found) if limit is None else [step for step, _ in zip(found, range(limit), strict=False)]
 
     def events(self, job: str, after: str = "0") -> list[Event]:
+        """Return what happened to a job, oldest first, after the event with the id ``after``."""
         self._state.state(job)
         return self._state.events(job, after)
 
@@ -138,6 +144,7 @@ class Coordinator(Submission):
         return Feed(self._state, past=past)
 
     def alerts(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the newest alerts first, at most ``limit``."""
         return self._state.alerts(limit)
 
     def resolve(self, prefix: str) -> str:

@@ -9,7 +9,7 @@ transitions; ``tests/unit/test_states.py`` keeps the two in step.
     processing ◄────────────► paused
        │                         │
        ├──► succeeded ◄──────────┤
-       └──► failed, cancelled ◄──┘  received jobs too; retry: to processing or received
+       └──► failed, cancelled ◄──┘  a received job too; retry: to processing or received
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class StepState(enum.StrEnum):
     RUNNING = "running"  # leased
     RETRYING = "retrying"  # a timer in Redis will send it again
     EXPANDED = "expanded"  # it put a canvas in its place, which runs
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    LOST = "lost"  # another canvas won the race that it was in
+    SUCCEEDED = "succeeded"  # its result is recorded: only `retry --from` runs it again
+    FAILED = "failed"  # it failed for good: `retry` runs it again
+    LOST = "lost"  # another lane of its race has won, or its own lane failed
 
 
 @dataclass(frozen=True, slots=True)

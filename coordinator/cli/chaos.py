@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @common
 @click.pass_obj
 def chaos_command(session: Session, duration: float, seed: int | None, whole_workers: bool, yes: bool) -> int:
-    """Kill children and workers on this host under small jobs, and report.
+    """Kill children and members of a fleet on this host under small jobs, and report.
 
     Your own jobs survive it as they survive any kill, but a step that is cut short runs again.
     """

@@ -39,7 +39,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "alerts": ("read", "List alerts, newest first."),
     },
     "Steer": {
-        "cancel": ("steer", "Stop jobs for good."),
+        "cancel": ("steer", "Cancel jobs: nothing more starts; `retry` takes them up again."),
         "pause": ("steer", "Hold jobs: what runs is finished, nothing more starts."),
         "resume": ("steer", "Let paused jobs go on."),
         "retry": ("steer", "Run failed or cancelled jobs again; what is recorded is kept."),

@@ -51,7 +51,7 @@ def target_options(command: F) -> F:
 @common
 @click.pass_obj
 def cancel_command(session: Session, /, reason: str, **targets: Any) -> int:
-    """Stop jobs for good; `retry` goes on from what is recorded."""
+    """Cancel jobs: nothing more of them starts; `retry` takes them up again."""
     return steer(session, "cancel", lambda job: session.coordinator().cancel(job, reason=reason), **targets)
 
 

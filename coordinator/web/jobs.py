@@ -98,7 +98,7 @@ def list_events(api: Api, job: str, query: models.EventsQuery) -> models.Events 
 
 
 def cancel_job(api: Api, job: str, body: models.CancelRequest) -> JobStatus:
-    """Stop a job for good."""
+    """Cancel a job: nothing more of it starts; retry takes it up again."""
     return api.coordinator.cancel(job, body.reason)
 
 

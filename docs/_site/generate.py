@@ -63,10 +63,8 @@ def step_states() -> str:
     """The states of a step, by the comments of ``StepState``."""
     body = _source("coordinator/states.py").partition("class StepState")[2].partition("\n\n\n")[0]
     found = re.findall(r'^    [A-Z]+ = "(\w+)"(?:  # (.+))?$', body, re.M)
-    return _table(
-        ("state", "means"),
-        [(f"`{state}`", why or "recorded; it is not run again by itself") for state, why in found],
-    )
+    assert all(why for _, why in found), "expected a comment at each state of StepState"
+    return _table(("state", "means"), [(f"`{state}`", why) for state, why in found])
 
 
 def decisions() -> str:
