@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from celery import chain, group
 
 from coordinator.errors import JobFailed
 from coordinator.states import StepState
-from tests.faults.host_jobs import hoard, segfault
+from tests.faults.host_jobs import die, hoard
 from tests.faults.shapes import runs
 from tests.flows import add, double, total
 from tests.waiting import wait_until
@@ -37,13 +39,18 @@ def check_others(coordinator, jobs: list[str]) -> None:
         assert all(step.attempts == 1 for step in coordinator.steps(job)), "a job beside it was disturbed"
 
 
-@pytest.mark.parametrize("concurrency", [1, 2])
-def test_step_is_given_up_and_others_go_on_when_it_segfaults_every_time(
-    concurrency, coordinator, start_worker, tmp_path
+@pytest.mark.parametrize(
+    ("concurrency", "number"), [(1, signal.SIGSEGV), (2, signal.SIGSEGV), (2, signal.SIGKILL)]
+)
+def test_step_is_given_up_and_others_go_on_when_it_ends_its_process_every_time(
+    concurrency, number, coordinator, start_worker, tmp_path
 ):
-    """So many processes are lost and no more; one dead letter; the jobs beside it end undisturbed."""
+    """By a segmentation fault, or by SIGKILL, as where the kernel is out of memory.
+
+    So many processes are lost and no more; one dead letter; the jobs beside it end undisturbed.
+    """
     worker = start_worker(concurrency=concurrency)
-    poison = coordinator.launch(chain(segfault.s(str(tmp_path / "runs")), add.si(1, 1)))
+    poison = coordinator.launch(chain(die.s(str(tmp_path / "runs"), number), add.si(1, 1)))
     others = launch_others(coordinator)
 
     check_others(coordinator, others)
