@@ -4,58 +4,49 @@ Owns repair. Invariants: one worker reconciles at a time (a lease in Redis);
 *lost* never means *slow*: a step that was sent is taken for lost only when a
 probe, put into its queue after the step, came back and the step had still not
 begun. The event loop is never used: this thread has its own connections.
-Each tick: renew the leases of this worker's running steps; then, in the one
-that reconciles: timers that are due, leases that ran out, outbox entries that
-were left, and jobs that have been quiet.
+Each tick, in the one that reconciles: timers that are due, leases that ran out,
+outbox entries that were left, and jobs that have been quiet.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from celery import bootsteps
-from celery.worker import state as worker_state
 
 from coordinator import about  # noqa: F401  a worker answers for itself when it is asked
 from coordinator.alerting import Alerting
 from coordinator.attempt import owner_of
 from coordinator.counted import counted
 from coordinator.errors import BatutaError, BrokerUnreachable, JobNotFound, StateUnreachable
-from coordinator.limits import is_expendable
 from coordinator.parts import Parts
 from coordinator.quiet import QuietJobs
-from coordinator.state import parse_step_id
+from coordinator.renewal import Renewal
 from coordinator.state.steps import CAME_BACK_EMPTY
 from coordinator.variables import strangers
 from coordinator.watermark import Watermark
 
 logger = logging.getLogger(__name__)
 
-#: A step that has run for longer has its lease renewed at each tick.
-RENEWED_AFTER_S = 0.5
-#: From the end of a race to the end of a loser's process.
-RACE_GRACE_S = 0.3
-#: The pool looks for lost children every few seconds: until then their steps seem to run.
-ENDED_AGAIN_AFTER_S = 10.0
 #: Repaired in one tick, in each shard.
 AT_ONCE = 200
-#: Looks at quiet jobs in a tick, and the time for verdicts. The rest waits: leases must be renewed.
+#: Looks at quiet jobs in a tick, and the time for verdicts. The rest waits: timers and leases come first.
 LOOKS, VERDICTS_S = 100, 0.5
 #: Jobs looked at whether they are kept still, and how often: 6 million a day.
 PRUNED_AT_ONCE, PRUNED_EVERY_S = 1000, 15.0
 #: From one tick to the next where something is left to do.
 SHORT_PAUSE_S = 0.05
+#: While one tick lasts, how often the others are told that somebody repairs.
+LED_AGAIN_AFTER_S = 1.0
 
 
 class Reconciler:
-    """Renews this worker's leases and, while it is the one, repairs all jobs."""
+    """Repairs all jobs, while it is the one that does. For one thread."""
 
     def __init__(self, parts: Parts, hostname: str) -> None:
         self._parts = parts
@@ -65,15 +56,14 @@ class Reconciler:
         self._watermark = Watermark(parts)
         self._alerting = Alerting(parts)
         self._instance = ""  # id of the Redis that was seen last
-        self._stopped: dict[str, float] = {}  # running steps that should not run, till when (s)
         self._quiet = QuietJobs(parts.state, self._settings.quiet_s)
         self._pruned, self._prune_at = (0, 0), 0.0  # shard and place in its index, and when (monotonic)
         self._is_behind = False  # more jobs are to be looked at than one tick could
         self._joined: int | None = None  # workers that have started, as last seen
+        self._led_at = 0.0  # when it was last the one (monotonic)
 
     def tick(self) -> None:
         """Do one round."""
-        self.renew_running()
         self._instance, came_back_empty = self._state.mark_instance(self._instance)
         if came_back_empty:
             self._parts.notifier.log(CAME_BACK_EMPTY)
@@ -91,40 +81,8 @@ class Reconciler:
         self._joined = joined
 
     def pause_s(self) -> float:
-        """Return how long to wait for the next round: less where a step is about to be ended."""
-        if self._is_behind:
-            return SHORT_PAUSE_S
-        ends = min(self._stopped.values(), default=float("inf"))
-        return min(self._settings.tick_s, max(SHORT_PAUSE_S, ends - time.time()))
-
-    def renew_running(self) -> None:
-        """Lengthen the leases of the steps that this worker has been running for a while.
-
-        A step whose job was cancelled, or whose lease another worker has, is ended after the grace.
-        """
-        now = time.time()
-        running = {request.id: request for request in list(worker_state.active_requests)}
-        for task_id, request in running.items():
-            step = parse_step_id(task_id)
-            if step and request.time_start and now - request.time_start > RENEWED_AFTER_S:
-                verdict, state = self._state.renew(*step, self._owner)
-                if verdict == "lost" or state in ("cancelled", "gone"):
-                    grace_s = self._settings.grace_s if state != "lost" else RACE_GRACE_S
-                    self._stopped.setdefault(task_id, now + grace_s)
-                else:  # retried before its time was up
-                    self._stopped.pop(task_id, None)
-        self._stopped = {task_id: ends for task_id, ends in self._stopped.items() if task_id in running}
-        for task_id, ends in self._stopped.items():
-            if now > ends:
-                self._end(running[task_id])
-                self._stopped[task_id] = now + ENDED_AGAIN_AFTER_S
-
-    def _end(self, request: Any) -> None:
-        """Kill the child that runs a stopped step; pools without children let it run on."""
-        if request.worker_pid and (request.worker_pid != os.getpid() or is_expendable()):
-            logger.warning("step-ended: %s went on though it was told to stop", request.id)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(request.worker_pid, signal.SIGKILL)
+        """Return how long to wait for the next round."""
+        return SHORT_PAUSE_S if self._is_behind else self._settings.tick_s
 
     def repair(self) -> None:
         """Send what is due, was left or was lost; takes few round trips while there is nothing."""
@@ -173,6 +131,7 @@ class Reconciler:
             if trigger == "!deadline":
                 if self._state.fail_deadline(job, "the job did not end before its deadline"):
                     self._parts.notifier.log(f"job {job} missed its deadline", job=job)
+                    self._parts.outbox.send(job, self._state.errbacks(job))
                 return
             count = self._parts.outbox.send_again(job, trigger)
             if count:
@@ -193,56 +152,69 @@ class Reconciler:
             logger.warning("repair-failed: job %s: %r", job, error)
             if trigger:
                 self._state.touch(job, trigger)  # it comes again behind the others
-            self.renew_running()  # this took its time
+        finally:
+            if time.monotonic() - self._led_at > LED_AGAIN_AFTER_S:
+                self._is_the_one()
 
     def _is_the_one(self) -> bool:
         client, key = self._state.client, self._state.keys.reconciler
         life_ms = int(max(5.0, 5 * self._settings.tick_s) * 1000)
         holder = client.get(key)
         if holder is None:
-            return bool(client.set(key, self._owner, nx=True, px=life_ms))
-        if holder != self._owner.encode():
-            return False
-        client.pexpire(key, life_ms)
-        return True
+            is_the_one = bool(client.set(key, self._owner, nx=True, px=life_ms))
+        else:
+            is_the_one = holder == self._owner.encode() and bool(client.pexpire(key, life_ms))
+        self._led_at = time.monotonic()
+        return is_the_one
 
 
 class ReconcilerStep(bootsteps.StartStopStep):
-    """Runs the reconciler in a thread of the worker's parent process."""
+    """Runs the reconciler, and the renewal of leases, in threads of the worker's parent process."""
 
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
-        self._ending = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._stopping, self._ended = threading.Event(), threading.Event()
+        self._repair: threading.Thread | None = None
 
     def start(self, worker: Any) -> None:
         parts: Parts = worker.app.parts
         for stranger in strangers():
             logger.warning("setting-unread: %s", stranger)
-        self._thread = threading.Thread(
-            target=self._run, args=(parts, worker.hostname), name="reconciler", daemon=True
-        )
-        self._thread.start()
+        renewal = Renewal(parts, worker.hostname)
+
+        def has_ended(pause_s: float) -> bool:  # after the last running step: the pool waits for those
+            return self._ended.wait(pause_s) or (self._stopping.is_set() and renewal.is_idle)
+
+        _start_thread("leases", renewal, has_ended)
+        self._repair = _start_thread("reconciler", Reconciler(parts, worker.hostname), self._stopping.wait)
 
     def stop(self, _worker: Any) -> None:
-        self._ending.set()
-        if self._thread:
-            self._thread.join(timeout=5)
+        self._stopping.set()
+        if self._repair:
+            self._repair.join(timeout=5)
 
     def terminate(self, _worker: Any) -> None:
-        self._ending.set()
+        self._stopping.set()
+        self._ended.set()
 
-    def _run(self, parts: Parts, hostname: str) -> None:
-        reconciler = Reconciler(parts, hostname)
-        while not self._ending.wait(reconciler.pause_s()):
+
+def _start_thread(
+    name: str, part: Reconciler | Renewal, has_ended: Callable[[float], bool]
+) -> threading.Thread:
+    def run() -> None:
+        while not has_ended(part.pause_s()):
             try:
-                reconciler.tick()
+                part.tick()
             except BatutaError as error:
                 logger.warning("reconcile-failed: %s", error)
             except Exception:  # a fault here must not end repair for ever
                 logger.exception("reconcile-failed")
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def _split(member: str) -> tuple[str, str]:
