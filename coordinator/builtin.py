@@ -77,5 +77,5 @@ def register(app: Celery) -> None:
     errback.register(app)
 
     @app.task(name=PROBE, bind=True, shared=False, ignore_result=True)
-    def probe(self: Step, queue: str, sent_ms: int) -> None:
-        self.parts.state.note_probe(queue, sent_ms)
+    def probe(self: Step, lane: str, sent_ms: int) -> None:
+        self.parts.state.note_probe(lane, sent_ms)

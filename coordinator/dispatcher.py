@@ -85,7 +85,9 @@ class TaskDispatcher:
         """
         self._publish([])
 
-    def dispatch_task(self, name: str, payload: Mapping[str, Any], *, queue: str | None = None) -> str:
+    def dispatch_task(
+        self, name: str, payload: Mapping[str, Any], *, queue: str | None = None, priority: int | None = None
+    ) -> str:
         """Publish one task that belongs to no job, confirmed; returns its id.
 
         Args:
@@ -93,13 +95,19 @@ class TaskDispatcher:
             payload: its keyword arguments.
         """
         task_id = str(uuid.uuid4())
-        options = {"queue": queue} if queue else {}
+        options: dict[str, Any] = {"queue": queue} if queue else {}
+        if priority is not None:
+            options["priority"] = priority
         self._send([[(name, {"task_id": task_id, "kwargs": dict(payload)}, options)]])
         return task_id
 
     def queue_of(self, step: PlannedStep) -> str:
         """Return the name of the queue that a step goes to."""
         return self.routing.queue_of(step)
+
+    def lane_of(self, step: PlannedStep) -> str:
+        """Return the name of what a step is queued in, first in, first out: see ``Routing.lane_of``."""
+        return self.routing.lane_of(step)
 
     def close(self) -> None:
         """Close this thread's connection."""

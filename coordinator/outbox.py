@@ -11,7 +11,7 @@ import contextlib
 import functools
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from coordinator.dispatcher import TaskDispatcher
 from coordinator.errors import JobNotFound, StateUnreachable, StepTooLarge
@@ -25,6 +25,8 @@ from coordinator.stream import Stream
 TOUCHED_EVERY_S = 0.3
 #: What the value of an option, or a route, may raise in Celery, kombu and py-amqp.
 UNSENDABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
+#: When an entry was noted that is not there.
+NOT_NOTED = "0"
 #: The trigger that names whatever is ready and not recorded.
 FRONTIER = "*"
 
@@ -58,14 +60,30 @@ class Outbox:
         Returns the number of messages.
         """
         since = self._state.noted_at(job, trigger)  # before the journal: whoever notes it anew knows more
+        if since == NOT_NOTED:
+            return 0  # somebody else has sent it
         epoch = self._state.look_at_epoch(job)  # as well: another thread may notice a new epoch
         try:
             plan = self._state.plan(job, prefix_of(trigger))
         except JobNotFound:  # the job is kept no longer
-            self._state.sent(job, [trigger])
+            self._state.sent(job, [trigger], epoch, since)
             return 0
         steps = self._open_steps(job, trigger, plan)
         return self._deliver(job, trigger, steps, plan.sent_by(trigger), epoch=epoch, since=since)
+
+    def send_lost(self, job: str, keys: Collection[str]) -> int:
+        """Send steps again whose messages were lost, all at once, unless they have begun meanwhile.
+
+        Returns the number of messages.
+        """
+        triggers = [f"={key}" for key in keys]
+        since = self._state.note_outbox(job, *triggers)
+        epoch = self._state.look_at_epoch(job)
+        lost = [step for step in self.frontier(job) if step.key in keys]
+        steps = self._due_now(job, lost, have_waited=True)
+        self._hand_over(job, steps, self._state.retries(job), epoch=epoch)
+        self._state.sent(job, triggers, epoch, since)
+        return len(steps)
 
     def frontier(self, job: str) -> list[PlannedStep]:
         """Return the steps that are ready, not recorded, not running and not waiting for a timer."""
@@ -76,7 +94,7 @@ class Outbox:
         plans = {prefix_of(trigger): self._state.plan(job, prefix_of(trigger)) for trigger in triggers}
         steps = [step for trigger in triggers for step in plans[prefix_of(trigger)].sent_by(trigger)]
         self._hand_over(job, steps, epoch=epoch)
-        self._note_sent(job, triggers, steps)
+        self._note_sent(job, triggers, steps, epoch)
         return len(steps)
 
     def _deliver(
@@ -98,19 +116,17 @@ class Outbox:
         retries = self._state.retries(job) if trigger.startswith("=") or trigger == FRONTIER else {}
         touch = _Touch(self._state, job, trigger, since)
         self._hand_over(job, steps, retries, touch, epoch=epoch)
-        self._note_sent(job, [trigger], named or steps, touch.since)
+        self._note_sent(job, [trigger], named or steps, epoch, touch.since)
         return len(steps)
 
     def _note_sent(
-        self, job: str, triggers: Sequence[str], steps: Sequence[PlannedStep], since: str = ""
+        self, job: str, triggers: Sequence[str], steps: Sequence[PlannedStep], epoch: str, since: str = ""
     ) -> None:
         """Take triggers off the outbox; error callbacks stay there until they have ended."""
         if any(step.phase == PHASE_ERRBACK for step in steps):
             self._state.called(job, list(triggers))
-        elif since:
-            self._state.sent_since(job, triggers[0], since)
         else:
-            self._state.sent(job, list(triggers))
+            self._state.sent(job, triggers, epoch, since)
 
     def _hand_over(
         self,

@@ -20,6 +20,8 @@ PLACES = ("queue", "routing_key", "exchange")
 #: How to publish is the dispatcher's.
 NOT_KEPT = ("serializer", "immediate", "mandatory")
 REMEMBERED = 1000
+#: Between a queue's name and a priority.
+PRIORITY_MARK = "\n"
 
 
 class Routing:
@@ -48,6 +50,11 @@ class Routing:
         queue = options.get("queue") or options.get("routing_key") or self._app.conf.task_default_queue
         return str(getattr(queue, "name", queue))
 
+    def lane_of(self, step: PlannedStep) -> str:
+        """Return the name of what is first in, first out: a queue, or the messages of one priority in it."""
+        priority = self.options_of(step).get("priority")
+        return self.queue_of(step) + ("" if priority is None else f"{PRIORITY_MARK}{priority}")
+
     def _is_fixed(self) -> bool:
         """Whether the routes look at a task's name alone, and the tasks are all there."""
         routes = self._app.amqp.router.routes or ()
@@ -70,3 +77,9 @@ class Routing:
 def _routed_name(step: PlannedStep) -> str:
     """Return the task that routes go by: for a map that of the task which it maps, as in Celery."""
     return str(step.kwargs["task"]["task"]) if step.task in MAPS and step.kwargs else step.task
+
+
+def parse_lane(lane: str) -> tuple[str, int | None]:
+    """Return a lane's queue and priority."""
+    queue, _, priority = lane.partition(PRIORITY_MARK)
+    return queue, int(priority) if priority else None

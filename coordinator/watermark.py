@@ -2,11 +2,12 @@
 
 Owns the probes and the suspicions. Invariant: a step is sent again only when a
 probe that was put into its queue after the step was seen to be open has been
-consumed, and the step is open still. A queue is first in, first out, so everything
-that was sent to it before the probe has been delivered by then. A probe is named by
-the time it was sent (Redis' clock, ms). At most one a queue is under way; another
+consumed, and the step is open still. A queue is first in, first out among messages of
+one priority, so everything that was sent to it before the probe, with the probe's own
+priority, has been delivered by then: below, such a *lane* is meant. A probe is named by
+the time it was sent (Redis' clock, ms). At most one a lane is under way; another
 follows only after a patience that doubles, for probes can be lost too. While it is,
-the jobs that wait for it cost one read for all queues, however many they are.
+the jobs that wait for it cost one read for all lanes, however many they are.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from coordinator.counted import counted
 from coordinator.errors import JobNotFound
 from coordinator.parts import Parts
 from coordinator.plan import PHASE_CHECK, PHASE_WORK, PlannedStep
+from coordinator.routing import parse_lane
 from coordinator.states import State
 
 PROBE = "coordinator.probe"
@@ -37,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Suspicion:
-    """The open steps of a job in a queue when they were first seen."""
+    """The open steps of a job in a lane when they were first seen."""
 
     seen_ms: int
     attempts: dict[str, int]  # key -> attempts begun
@@ -47,7 +49,7 @@ class _Suspicion:
 
 @dataclass(slots=True)
 class _Probe:
-    """The newest probe of a queue."""
+    """The newest probe of a lane."""
 
     sent_ms: int = 0
     sent_at: float = 0.0  # monotonic
@@ -60,7 +62,7 @@ class Watermark:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._state = parts.state
-        self._suspected: dict[str, dict[str, _Suspicion]] = {}  # queue -> job -> suspicion
+        self._suspected: dict[str, dict[str, _Suspicion]] = {}  # lane -> job -> suspicion
         self._probes: dict[str, _Probe] = defaultdict(_Probe)
 
     def suspect(self, job: str, *, is_first: bool) -> None:
@@ -78,12 +80,12 @@ class Watermark:
         begun = self._state.begun(job)
         found = self._open(job)
         now_ms = self._state.now_ms()  # after the look: what was open then was sent before
-        for queue, steps in found.items():
+        for lane, steps in found.items():
             attempts = {step.key: begun.get(step.key, 0) for step in steps}
-            self._suspected.setdefault(queue, {}).setdefault(job, _Suspicion(now_ms, attempts))
+            self._suspected.setdefault(lane, {}).setdefault(job, _Suspicion(now_ms, attempts))
 
     def settle(self, until: float) -> bool:
-        """Send again what is lost in the queues whose probe came back.
+        """Send again what is lost in the lanes whose probe came back.
 
         Args:
             until: when to stop (monotonic); the rest is for the next call.
@@ -92,12 +94,12 @@ class Watermark:
             whether something is left to settle now.
         """
         self._forget_old()
-        queues = list(self._suspected)
-        for queue, returned_ms in zip(queues, self._state.probes_returned(queues), strict=True):
+        lanes = list(self._suspected)
+        for lane, returned_ms in zip(lanes, self._state.probes_returned(lanes), strict=True):
             now = time.monotonic()
-            jobs = self._suspected[queue]
+            jobs = self._suspected[lane]
             if any(suspicion.seen_ms > returned_ms for suspicion in jobs.values()):
-                self._send_probe(queue, returned_ms)
+                self._send_probe(lane, returned_ms)
             for job, suspicion in list(jobs.items()):
                 if suspicion.seen_ms > returned_ms:
                     continue
@@ -107,23 +109,20 @@ class Watermark:
                 if time.monotonic() > until:
                     return True
                 del jobs[job]
-                self._judge(job, queue, suspicion)
+                self._judge(job, lane, suspicion)
         return False
 
-    def _judge(self, job: str, queue: str, suspicion: _Suspicion) -> None:
+    def _judge(self, job: str, lane: str, suspicion: _Suspicion) -> None:
         """Send the steps again that were suspected, and are open still."""
         begun = self._state.begun(job)
-        steps = self._open(job).get(queue, ())
-        lost = [step for step in steps if suspicion.attempts.get(step.key) == begun.get(step.key, 0)]
-        for step in lost:
-            self._state.note_outbox(job, f"={step.key}")
-            self._parts.outbox.send_again(job, f"={step.key}")
-        if lost:
-            self._state.note_event(job, "redriven", lost[0].key, f"{counted(len(lost), 'message')} lost")
-            logger.warning("redriven: %s of job %s lost", counted(len(lost), "message"), job)
+        steps = self._open(job).get(lane, ())
+        lost = [step.key for step in steps if suspicion.attempts.get(step.key) == begun.get(step.key, 0)]
+        if lost and (count := self._parts.outbox.send_lost(job, set(lost))):
+            self._state.note_event(job, "redriven", lost[0], f"{counted(count, 'message')} lost")
+            logger.warning("redriven: %s of job %s lost", counted(count, "message"), job)
 
     def _open(self, job: str) -> dict[str, list[PlannedStep]]:
-        """Return the steps that should be on their way, by queue: ready, idle, and not in the outbox."""
+        """Return the steps that should be on their way, by lane: ready, idle, and not in the outbox."""
         found: dict[str, list[PlannedStep]] = defaultdict(list)
         try:
             phase = _PHASES.get(self._state.state(job))
@@ -134,12 +133,12 @@ class Watermark:
             return found
         for step in steps:
             if not noted.intersection(_triggers(step)):
-                found[self._parts.dispatcher.queue_of(step)].append(step)
+                found[self._parts.dispatcher.lane_of(step)].append(step)
         return found
 
-    def _send_probe(self, queue: str, returned_ms: int) -> None:
+    def _send_probe(self, lane: str, returned_ms: int) -> None:
         """Send a probe where none is under way, or where the last one seems to be lost."""
-        probe = self._probes[queue]
+        probe = self._probes[lane]
         if returned_ms >= probe.sent_ms:
             probe.patience_s = FIRST_PATIENCE_S
         elif time.monotonic() - probe.sent_at < probe.patience_s:
@@ -147,16 +146,17 @@ class Watermark:
         else:
             probe.patience_s = min(probe.patience_s * 2, LONGEST_PATIENCE_S)
         probe.sent_ms, probe.sent_at = self._state.now_ms(), time.monotonic()
-        payload = {"queue": queue, "sent_ms": probe.sent_ms}
-        self._parts.dispatcher.dispatch_task(PROBE, payload, queue=queue)
+        queue, priority = parse_lane(lane)
+        payload = {"lane": lane, "sent_ms": probe.sent_ms}
+        self._parts.dispatcher.dispatch_task(PROBE, payload, queue=queue, priority=priority)
 
     def _forget_old(self) -> None:
         oldest = time.monotonic() - FORGOTTEN_AFTER_S
-        for queue, jobs in list(self._suspected.items()):
+        for lane, jobs in list(self._suspected.items()):
             for job in [job for job, suspicion in jobs.items() if suspicion.raised_at < oldest]:
                 del jobs[job]
             if not jobs:
-                del self._suspected[queue]
+                del self._suspected[lane]
 
 
 def _triggers(step: PlannedStep) -> set[str]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from coordinator import each, job
 from coordinator.app import app
 from coordinator.errors import InvalidParams
+from coordinator.step import Step
 from tests.waiting import wait_until
 
 
@@ -187,6 +188,22 @@ def numbers_by_page(cursor: int | None, size: int, end: int) -> dict[str, Any]:
 def slowly(x: int, pause_s: float) -> int:
     time.sleep(pause_s)
     return x
+
+
+class _Hooked(Step):
+    """Its hook takes a while, then leaves a file."""
+
+    abstract = True
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        path, pause_s = args
+        time.sleep(pause_s)
+        Path(path).touch()
+
+
+@app.task(base=_Hooked)
+def hooked(path: str, pause_s: float) -> int:
+    return 1
 
 
 @app.task

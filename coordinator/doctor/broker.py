@@ -12,6 +12,7 @@ from coordinator.doctor.finding import ERROR, OK, WARN, Finding, judged
 from coordinator.errors import BrokerUnreachable
 from coordinator.parts import Parts
 from coordinator.queues import Queue, connect, look
+from coordinator.routing import parse_lane
 from coordinator.settings import redacted
 
 OLDEST_RABBITMQ = (3, 10)
@@ -45,7 +46,8 @@ def queue_names(parts: Parts) -> set[str]:
         queue for task in parts.app.tasks.values() if isinstance(queue := getattr(task, "queue", None), str)
     }
     try:
-        return names | {name.decode() for name in parts.state.client.zrange(parts.state.keys.probes, 0, -1)}
+        lanes = parts.state.client.zrange(parts.state.keys.probes, 0, -1)
+        return names | {parse_lane(lane.decode())[0] for lane in lanes}
     except Exception:  # Redis has findings of its own
         return names
 

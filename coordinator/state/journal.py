@@ -168,9 +168,9 @@ class Journal(Plans, Streamed):
         scores = self.client.zmscore(self.keys.named(job, "outbox")[0], [f"{job}|{name}" for name in names])
         return {name for name, score in zip(names, scores, strict=True) if score is not None}
 
-    def probes_returned(self, queues: Sequence[str]) -> list[int]:
-        """Return, for each queue, when the newest probe that came back from it was sent (ms), or 0."""
-        scores = self.client.zmscore(self.keys.probes, queues) if queues else []
+    def probes_returned(self, lanes: Sequence[str]) -> list[int]:
+        """Return, for each lane, when the newest probe that came back from it was sent (ms), or 0."""
+        scores = self.client.zmscore(self.keys.probes, lanes) if lanes else []
         return [int(score or 0) for score in scores]
 
     def outcome(self, job: str, key: str) -> tuple[str, str | None]:

@@ -172,14 +172,14 @@ class Steps(Views):
 
     # -- the outbox ---------------------------------------------------------
 
-    def sent(self, job: str, triggers: list[str]) -> None:
-        """Take triggers off the outbox: what they name was sent and confirmed."""
-        key, members = self.keys.named(job, "outbox")[0], [f"{job}|{trigger}" for trigger in triggers]
-        self._run.keeping(lambda client: client.zrem(key, *members))
+    def sent(self, job: str, triggers: Sequence[str], epoch: str, since: str = "") -> None:
+        """Take triggers off the outbox, for what they name was sent and confirmed: see ``lua/sent.lua``.
 
-    def sent_since(self, job: str, trigger: str, since: str) -> None:
-        """Take a trigger off the outbox, unless it was noted anew after ``since``: see ``lua/sent.lua``."""
-        self._run("sent", self.keys.named(job, "outbox"), [job, trigger, since])
+        Args:
+            epoch: of the job, as the sender knew it.
+            since: only what was noted then; whenever it was if it is ''.
+        """
+        self._run("sent", self.keys.named(job, "m outbox"), [job, epoch, since, *triggers])
 
     def noted_at(self, job: str, trigger: str) -> str:
         """Return when a trigger was put in the outbox (ms since 1970, by Redis), 0 if it is not there."""
@@ -198,11 +198,11 @@ class Steps(Views):
 
         Returns: the time that it has now, '' if it is not there.
         """
-        return str(self._run("stamp", self.keys.named(job, "outbox"), [job, trigger, since])[0])
+        return str(self._run("stamp", self.keys.named(job, "outbox"), [job, since, trigger])[0])
 
-    def note_outbox(self, job: str, trigger: str) -> None:
-        """Note that what a trigger names must be sent."""
-        self._run("stamp", self.keys.named(job, "outbox"), [job, trigger, "add"])
+    def note_outbox(self, job: str, *triggers: str) -> str:
+        """Note that what triggers name must be sent; returns when it was noted."""
+        return str(self._run("stamp", self.keys.named(job, "outbox"), [job, "add", *triggers])[0])
 
     def note_event(self, job: str, event: str, step: str = "", detail: str = "") -> None:
         """Add an event to a job's stream."""
@@ -233,10 +233,10 @@ class Steps(Views):
         id_, verdict = self._run("mark", keys, [seen, secrets.token_hex(6), CAME_BACK_EMPTY])
         return id_, verdict == "empty"
 
-    def note_probe(self, queue: str, sent_ms: int) -> None:
-        """Note that a probe came back from its queue."""
+    def note_probe(self, lane: str, sent_ms: int) -> None:
+        """Note that a probe came back from its lane of a queue."""
         with self._reaching:
-            self.client.zadd(self.keys.probes, {queue: sent_ms}, gt=True)
+            self.client.zadd(self.keys.probes, {lane: sent_ms}, gt=True)
 
     def due(self, shard: int, limit: int = 500) -> list[str]:
         """Move due timers to the outbox; returns them as ``job|=step`` or ``job|!deadline``."""

@@ -17,6 +17,8 @@ from coordinator.states import State
 from coordinator.stream import Stream
 
 JOB = "by-hand"
+#: What the lease tokens of this life of the worker "w" start with.
+WORKER = "w~1#"
 
 
 class Hand:
@@ -36,7 +38,7 @@ class Hand:
 
     def begin(self, key: str) -> Any:
         """Begin a step; returns the attempt's number, or why it does not run."""
-        answer = self.state.begin(JOB, self.step(key), f"w#{secrets.token_hex(4)}")
+        answer = self.state.begin(JOB, self.step(key), f"{WORKER}{secrets.token_hex(4)}")
         return answer[1] if answer[0] == "run" else answer[0]
 
     def end(self, key: str, attempt: int, turn: str = "") -> str:

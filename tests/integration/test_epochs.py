@@ -74,6 +74,7 @@ def test_message_carries_the_epoch_of_the_look_when_another_thread_notices_a_new
     """The step may not be ready in that one: the reconciler shares its memory with a worker's own threads."""
     job = coordinator.launch(add.s(1, 1))
     state, sent = coordinator.state_manager, []
+    state.note_outbox(job, "*")
     busy = state.busy
 
     def notice_meanwhile(name: str) -> set[str]:

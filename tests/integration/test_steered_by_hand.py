@@ -13,7 +13,7 @@ from coordinator.errors import InvalidRequest
 from coordinator.states import State
 from tests.facade import opened
 from tests.flows import add, double, fail, mark, total
-from tests.integration.by_hand import JOB, open_stream
+from tests.integration.by_hand import JOB, WORKER, open_stream
 from tests.waiting import wait_until
 
 
@@ -112,7 +112,7 @@ def test_error_callback_is_called_when_it_stands_in_a_lane_that_failed(hand):
 
     number = job.begin("1/2")
 
-    assert job.state.renew(JOB, "1/2", "w#") == ["renewed", "failed"]
+    assert job.state.renew(JOB, "1/2", WORKER) == ["renewed", "failed"]
     assert job.end("1/2", number) == "recorded"
     job.state.retry(JOB)
     assert job.frontier == ["1/0", "2"] and job.progress == (0, 5)
@@ -123,7 +123,7 @@ def test_crashes_of_before_do_not_count_when_the_job_is_retried_from_another_ste
     job = hand(chain(add.s(1, 1), group(double.s(), double.s())))
     job.run("0")
     while isinstance(number := job.begin("1"), int):
-        job.state.release(JOB, "1", "lost", "w#")
+        job.state.release(JOB, "1", "lost", WORKER)
     assert number == "exhausted"
     job.run("2")
     attempts = job.state.begun(JOB)["1"]
@@ -160,7 +160,7 @@ def test_late_batch_is_refused_when_a_canvas_stands_in_its_place_and_another_att
     job.run("0")
     open_stream(job, "1", 2)
     late = job.begin("1/0")
-    job.state.release(JOB, "1/0", "lost", "w#")
+    job.state.release(JOB, "1/0", "lost", WORKER)
     turn = dumps({"count": 1, "failed": 0, "failures": {}, "item_us": 1})
     assert job.end("1/0", job.begin("1/0"), turn) == "recorded"
     job.break_at("1/1")

@@ -62,7 +62,10 @@ if not meta[4] then
   took('wait', meta[5], now - meta[6])
 end
 redis.call('ZADD', KEYS[6], now + ARGV[4], member)
-if a then redis.call('ZREM', KEYS[8], member) end
+if a then
+  redis.call('ZREM', KEYS[8], member)
+  if ARGV[6] ~= 'errback' then redis.call('ZREM', KEYS[7], job .. '|=' .. step) end -- its lease was taken back before
+end
 return {'run', attempt.attempt, attempt.retries, attempt.started,
   ARGV[7] ~= '' and redis.call('HGET', KEYS[2], ARGV[7]) or false,
   ARGV[8] == '1' and redis.call('GET', KEYS[5]) or false,

@@ -3,7 +3,8 @@
 -- ARGV: 1 job, 2 step, 3 'lost', 'expired' or 'returned', 4 owner (but with 'expired':
 --       only a lease of that worker)
 -- Returns: 'released' | 'kept'
--- Invariant: 'expired' leaves the step in the outbox, so it is sent again whatever happens next.
+-- Invariant: 'expired' and 'lost' leave the step in the outbox until it begins again, so it is sent whatever happens
+-- next: the broker does not deliver a message again that came while the lease was held.
 local job, step = ARGV[1], ARGV[2]
 local member = job .. '|' .. step
 local ends = redis.call('ZSCORE', KEYS[3], member)
@@ -12,11 +13,11 @@ local a = read_attempt(KEYS[1], step)
 local now = now_ms()
 if ARGV[3] == 'expired' then
   if tonumber(ends) > now then return 'kept' end
-  redis.call('ZADD', KEYS[4], now, job .. '|=' .. step)
 elseif not a or string.sub(a.token, 1, #ARGV[4]) ~= ARGV[4] then
   return 'kept'
 end
 redis.call('ZREM', KEYS[3], member)
+if ARGV[3] ~= 'returned' then redis.call('ZADD', KEYS[4], now, job .. '|=' .. step) end
 if a and a.live == 1 then
   a.live = 0
   if ARGV[3] ~= 'returned' then a.crashes = a.crashes + 1 end

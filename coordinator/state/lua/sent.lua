@@ -1,9 +1,13 @@
--- Take a trigger off the outbox, for what it named when it was noted was sent.
--- KEYS: 1 outbox (zset)
--- ARGV: 1 job, 2 trigger, 3 when the entry was noted that goes (ms): one that was noted later names more
--- Returns: 'sent' | 'stays'
-local member = ARGV[1] .. '|' .. ARGV[2]
-local since = redis.call('ZSCORE', KEYS[1], member)
-if since and tonumber(since) ~= tonumber(ARGV[3]) then return 'stays' end
-redis.call('ZREM', KEYS[1], member)
-return 'sent'
+-- Take triggers off the outbox: what they named, as the sender knew the job, was sent.
+-- KEYS: 1 m (hash), 2 outbox (zset)
+-- ARGV: 1 job, 2 epoch in which it was sent: what was noted in another names other messages, 3 when the entries were
+--       noted that go (ms; '' for whenever): what was noted later names more, 4… triggers
+-- Returns: 'ok'
+local meta = redis.call('HMGET', KEYS[1], 'state', 'epoch')
+if meta[1] and (meta[2] or '0') ~= ARGV[2] then return 'ok' end
+for i = 4, #ARGV do
+  local member = ARGV[1] .. '|' .. ARGV[i]
+  local since = ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[2], member)
+  if not since or tonumber(since) == tonumber(ARGV[3]) then redis.call('ZREM', KEYS[2], member) end
+end
+return 'ok'

@@ -1,10 +1,14 @@
--- Give a trigger in the outbox the present time, so that it counts as in hand.
+-- Give triggers in the outbox the present time, so that they count as in hand.
 -- KEYS: 1 outbox (zset)
--- ARGV: 1 job, 2 trigger, 3 'add', or when it was noted, '' for whenever: then it must be there already
--- Returns: its time (ms) | ''
-local member = ARGV[1] .. '|' .. ARGV[2]
-local since = redis.call('ZSCORE', KEYS[1], member)
-if ARGV[3] ~= 'add' and (not since or ARGV[3] ~= '' and tonumber(since) ~= tonumber(ARGV[3])) then return '' end
-local now = now_ms()
-redis.call('ZADD', KEYS[1], now, member)
-return string.format('%.0f', now)
+-- ARGV: 1 job, 2 'add', or when they were noted, '' for whenever: then they must be there already, 3… triggers
+-- Returns: their time (ms), '' if none is there
+local now, at = now_ms(), ''
+for i = 3, #ARGV do
+  local member = ARGV[1] .. '|' .. ARGV[i]
+  local since = redis.call('ZSCORE', KEYS[1], member)
+  if ARGV[2] == 'add' or since and (ARGV[2] == '' or tonumber(since) == tonumber(ARGV[2])) then
+    redis.call('ZADD', KEYS[1], now, member)
+    at = string.format('%.0f', now)
+  end
+end
+return at

@@ -1,0 +1,224 @@
+"""Running steps are looked after, lost ones repaired; neither waits for the other, nothing sound is ended."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+from celery import chain, chord, group
+from celery.worker import state as worker_state
+
+from coordinator import reconciler, renewal, watermark
+from coordinator.attempt import owner_of
+from coordinator.reconciler import ReconcilerStep
+from coordinator.watermark import Watermark
+from tests.facade import running
+from tests.flows import add, double, hooked, slowly, total
+from tests.integration.by_hand import JOB, WORKER
+from tests.waiting import wait_until
+
+OTHER = "v~1#"
+
+
+# -- renewal: which running steps are ended ----------------------------------
+
+
+def test_worker_is_left_in_peace_when_its_attempt_has_ended(hand):
+    """It still sends what follows, or calls hooks; killed, it would have to send it all again, and again."""
+    job = hand(chain(add.s(1, 1), double.s(), double.s()))
+    job.run("0")
+    assert job.state.renew(JOB, "0", WORKER)[0] == "over"
+
+    job.expand("1", chord([add.s(1, 1), add.s(2, 2)], total.s()))
+    assert job.state.renew(JOB, "1", WORKER)[0] == "over"
+
+    job.run("1/0", "1/1", "1/2")
+    job.state.defer(JOB, "2", job.begin("2"), 100_000, "later")
+    assert job.state.renew(JOB, "2", WORKER)[0] == "over"
+
+
+def test_worker_is_told_to_end_a_step_when_another_has_taken_or_recorded_it(hand):
+    """Its result would be refused: what it does now is in vain."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    attempt = job.begin("0")
+    assert job.state.renew(JOB, "0", OTHER)[0] == "lost"
+
+    job.end("0", attempt)
+    assert job.state.renew(JOB, "0", OTHER)[0] == "lost"
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_hook_is_called_to_its_end_when_it_lasts_longer_than_the_grace(
+    coordinator, start_worker, services, tmp_path
+):
+    """The step is recorded before it: nobody would call the hook again."""
+    services.env.update(COORDINATOR_GRACE_S="0.2", COORDINATOR_TICK_S="0.1")
+    start_worker(concurrency=1)
+
+    assert coordinator.wait(coordinator.launch(hooked.si(str(tmp_path / "hook"), 1.5)), timeout_s=20) == 1
+
+    wait_until((tmp_path / "hook").exists, what="the hook to end")
+
+
+# -- threads: what goes on while something else lasts -------------------------
+
+
+class Part:
+    """A reconciler or a renewal that counts its ticks, and may be held up."""
+
+    is_idle = False
+
+    def __init__(self, *_: object) -> None:
+        self.ticks, self.may_go_on = 0, threading.Event()
+        self.may_go_on.set()
+
+    def pause_s(self) -> float:
+        return 0.01
+
+    def tick(self) -> None:
+        self.ticks += 1
+        self.may_go_on.wait()
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """A worker's step with two parts: renewal, repair."""
+    parts = Part(), Part()
+    monkeypatch.setattr(reconciler, "Renewal", lambda *_: parts[0])
+    monkeypatch.setattr(reconciler, "Reconciler", lambda *_: parts[1])
+    worker = SimpleNamespace(app=SimpleNamespace(parts=None), hostname="w@h")
+    step = ReconcilerStep(worker)
+    step.start(worker)
+    yield step, *parts
+    for part in parts:
+        part.may_go_on.set()
+    step.terminate(worker)
+
+
+def goes_on(part: Part) -> None:
+    before = part.ticks
+    wait_until(lambda: part.ticks > before + 2, what="more ticks")
+
+
+def test_leases_are_lengthened_when_repair_takes_long(threads):
+    """Else every running step of the worker that repairs would be taken back, and run again."""
+    _, leases, repair = threads
+    repair.may_go_on.clear()
+    wait_until(lambda: repair.ticks, what="the repair to be held up")
+
+    goes_on(leases)
+
+
+def test_leases_are_lengthened_until_the_last_step_ends_when_the_worker_shuts_down(threads):
+    """The pool waits for running steps, however long: nobody else may take them meanwhile."""
+    step, leases, repair = threads
+    step.stop(None)
+    repaired = repair.ticks
+
+    goes_on(leases)
+
+    assert repair.ticks == repaired
+    leases.is_idle = True
+    wait_until(lambda: "leases" not in [t.name for t in threading.enumerate()], what="the thread to end")
+
+
+def test_leases_are_lengthened_no_more_when_the_worker_is_ended_at_once(threads):
+    step, _, _ = threads
+
+    step.terminate(None)
+
+    wait_until(lambda: "leases" not in [t.name for t in threading.enumerate()], what="the thread to end")
+
+
+def test_worker_is_idle_when_no_request_is_active(coordinator):
+    looks = renewal.Renewal(coordinator._parts, "w@h")
+    assert looks.is_idle == (not worker_state.active_requests)
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_step_ends_where_it_runs_when_its_worker_shuts_down_and_it_outlasts_its_lease(
+    coordinator, start_worker, services
+):
+    """Another worker took it back and ran it again; the first result was refused."""
+    services.env.update(COORDINATOR_LEASE_S="1", COORDINATOR_TICK_S="0.2")
+    start_worker(concurrency=1)  # repairs, being the first
+    jobs = [coordinator.launch(slowly.s(7, 6.0))]
+    wait_until(lambda: running(coordinator, jobs[0]), what="the first step to run")
+    second = start_worker(concurrency=1)
+    jobs.append(coordinator.launch(slowly.s(7, 6.0)))
+    wait_until(lambda: running(coordinator, jobs[1]), what="the other step to run")
+
+    second.stop()  # waits for it
+
+    for job in jobs:
+        assert coordinator.wait(job, timeout_s=20) == 7
+        assert [step.attempts for step in coordinator.steps(job)] == [1]
+
+
+# -- repair -------------------------------------------------------------------
+
+
+def test_lost_steps_are_sent_all_at_once_and_without_those_that_began(coordinator, monkeypatch):
+    """One by one took a confirm each: so long for 20,000 that leases ran out."""
+    job, sent = coordinator.launch(group(add.s(n, n) for n in range(5))), []
+    state, parts = coordinator.state_manager, coordinator._parts
+    monkeypatch.setattr(
+        parts.dispatcher, "send", lambda _, steps, *args, **options: sent.append([s.key for s in steps])
+    )
+    state.begin(job, state.plan(job).by_key["2"], owner_of("w@h") + "1")
+
+    assert parts.outbox.send_lost(job, {"0", "1", "2"}) == 2
+
+    assert sent == [["0", "1"]]
+    assert state.noted(job, {"=0", "=1", "=2"}) == set()
+
+
+def test_step_is_in_the_outbox_until_it_begins_when_its_child_was_lost(hand):
+    """Its message may have come while the lease was held: then the broker delivers it no more."""
+    job = hand(add.s(1, 1))
+    job.begin("0")
+
+    assert job.state.release(JOB, "0", "lost", WORKER) == "released"
+
+    assert job.state.noted(JOB, {"=0"}) == {"=0"}
+    job.begin("0")
+    assert job.state.noted(JOB, {"=0"}) == set()
+
+
+def test_entry_stays_when_it_was_noted_after_a_retry_from_that_its_sender_did_not_see(hand):
+    """A message of before is given back, and noted: that note is not the sender's to take off."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    before = job.another.look_at_epoch(JOB)
+    job.run("0")
+    job.state.cancel(JOB)
+    job.state.retry_from(JOB, "0")
+    job.state.note_outbox(JOB, "=1")
+
+    job.another.sent(JOB, ["=1"], before)
+    assert job.state.noted(JOB, {"=1"}) == {"=1"}
+
+    job.another.sent(JOB, ["=1"], job.another.look_at_epoch(JOB))
+    assert job.state.noted(JOB, {"=1"}) == set()
+
+
+def test_probe_goes_the_way_of_the_step_when_that_has_a_priority(coordinator, monkeypatch):
+    """On Redis a probe without one is the most urgent message: it overtook the step, which seemed lost."""
+    monkeypatch.setattr(watermark, "SETTLE_S", 0.0)
+    job, probes, sent = coordinator.launch(add.s(1, 1).set(priority=5)), [], []
+    state, parts = coordinator.state_manager, coordinator._parts
+    monkeypatch.setattr(
+        parts.dispatcher, "dispatch_task", lambda _, payload, **where: probes.append((payload, where))
+    )
+    monkeypatch.setattr(parts.outbox, "send_lost", lambda *lost: sent.append(lost) or 1)
+    looks = Watermark(parts)
+
+    looks.suspect(job, is_first=True)
+    looks.settle(float("inf"))
+    ((payload, where),) = probes
+    assert where == {"queue": coordinator.settings.queue, "priority": 5}
+    assert sent == []
+
+    state.note_probe(payload["lane"], payload["sent_ms"])
+    looks.settle(float("inf"))
+    assert sent == [(job, {"0"})]
