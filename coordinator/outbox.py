@@ -68,7 +68,7 @@ class Outbox:
         except JobNotFound:  # the job is kept no longer
             self._state.sent(job, [trigger], epoch, since)
             return 0
-        steps = self._open_steps(job, trigger, plan)
+        steps = self._open_steps(job, trigger, plan, epoch)
         return self._deliver(job, trigger, steps, plan.sent_by(trigger), epoch=epoch, since=since)
 
     def send_lost(self, job: str, keys: Collection[str]) -> int:
@@ -87,7 +87,8 @@ class Outbox:
 
     def frontier(self, job: str) -> list[PlannedStep]:
         """Return the steps that are ready, not recorded, not running and not waiting for a timer."""
-        return self._open_steps(job, FRONTIER, self._state.plan(job))
+        epoch = self._state.look_at_epoch(job)  # before the journal
+        return self._open_steps(job, FRONTIER, self._state.plan(job), epoch)
 
     def _deliver_named(self, job: str, triggers: Sequence[str], epoch: str) -> int:
         """Send steps that are named one by one and have never been sent, all at once."""
@@ -156,13 +157,13 @@ class Outbox:
         due = self._state.postpone(job, later, have_waited=have_waited)
         return [step for step in steps if step.key in due or not _is_later(step)]
 
-    def _open_steps(self, job: str, trigger: str, plan: Plan) -> list[PlannedStep]:
+    def _open_steps(self, job: str, trigger: str, plan: Plan, epoch: str) -> list[PlannedStep]:
         recorded = self._state.recorded(job)
         busy = self._state.busy(job)
         if trigger == FRONTIER:
             fragments = self._state.fragments(job)
             if plan.is_complete(recorded):
-                self._state.complete(job)
+                self._state.complete(job, epoch)
             steps = plan.frontier(recorded, fragments)
         else:
             fragments = {}

@@ -113,10 +113,10 @@ class StateManager(Standstills, Streams):
             seen = len(attempts) + len(fragments)
             answer = self._steer(job, "retried", "forget", keys, [job, key, seen, dumps(document)])
 
-    def complete(self, job: str) -> None:
-        """End a job whose every step was recorded while it could not move."""
+    def complete(self, job: str, epoch: str) -> None:
+        """End a job whose every step was recorded while it could not move, unless its epoch is another now."""
         keys = self.keys.named(job, "m e active a b timers p r x g f s v")
-        self._run("complete", keys, [job, self._retention_s, self.keys.channel(job)])
+        self._run("complete", keys, [job, self._retention_s, self.keys.channel(job), epoch])
 
     def fail_deadline(self, job: str, message: str) -> bool:
         """Fail a job whose deadline has passed; returns whether it was still moving."""

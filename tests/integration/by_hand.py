@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kombu.utils.json import dumps
 
 from coordinator.batch import beginning
 from coordinator.compiler import compile_canvas
+from coordinator.outbox import Outbox
 from coordinator.plan import PHASE_CHECK, PHASE_WORK, PlannedStep, prefix_of
 from coordinator.settings import Settings
 from coordinator.sources import Opened
@@ -21,6 +23,16 @@ JOB = "by-hand"
 WORKER = "w~1#"
 
 
+class Wire:
+    """Keeps the steps that are sent, instead of a broker. An outbox takes it for its dispatcher."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def send(self, _job: str, steps: Sequence[PlannedStep], *_: Any, **__: Any) -> None:
+        self.sent += [step.key for step in steps]
+
+
 class Hand:
     """Plays all workers of one job."""
 
@@ -31,6 +43,17 @@ class Hand:
         fields = {"kind": "any", "receipt": "r", "total": plan.size, "params": "{}"}
         state = State.RECEIVED if phase == PHASE_CHECK else State.PROCESSING
         self.state.submit(JOB, state, fields, plan=plan)
+        self.wire = Wire()
+
+    def outbox_of(self, state: StateManager) -> Outbox:
+        """Return the outbox of a process; what it sends is kept in ``wire``."""
+        return Outbox(state, self.wire)  # type: ignore[arg-type]
+
+    @property
+    def noted(self) -> set[str]:
+        """The triggers that are in the outbox."""
+        members = self.state.client.zrange(self.state.keys.named(JOB, "outbox")[0], 0, -1)
+        return {member.decode().partition("|")[2] for member in members}
 
     def step(self, key: str) -> PlannedStep:
         self.state.look_at_epoch(JOB)
@@ -75,6 +98,18 @@ class Hand:
     def progress(self) -> tuple[int, int]:
         status = self.state.status(JOB)
         return status.steps_done, status.steps_total
+
+
+def let_happen_before(state: StateManager, call: str, happen: Callable[[], Any]) -> None:
+    """Let something happen elsewhere just before a process' next ``call``, when it has read what it goes by."""
+    real = getattr(state, call)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        setattr(state, call, real)
+        happen()
+        return real(*args, **kwargs)
+
+    setattr(state, call, called)
 
 
 def open_stream(job: Hand, key: str, items: int | None, **limits: Any) -> None:

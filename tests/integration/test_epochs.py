@@ -10,7 +10,7 @@ from coordinator.state.plans import FIRST_EPOCH
 from coordinator.states import State
 from tests.facade import opened, running
 from tests.flows import add, after_file, double, total
-from tests.integration.by_hand import JOB, open_stream
+from tests.integration.by_hand import JOB, let_happen_before, open_stream
 from tests.waiting import wait_until
 
 
@@ -159,3 +159,25 @@ def test_batches_are_sent_at_once_when_the_each_of_a_check_is_tuned(hand):
     open_stream(job, "0", 3, window=1)
 
     assert job.state.tune(JOB, "0", window=3, batch=None) == ["=0/1", "=0/2"]
+
+
+def test_job_goes_on_when_it_is_taken_back_while_another_process_finds_it_complete(hand):
+    """It was said to have succeeded, with nothing recorded and no result."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    number = job.begin("1")
+    job.state.cancel(JOB)
+    job.end("1", number)
+    job.another.retry(JOB)
+
+    def take_back() -> None:
+        job.state.cancel(JOB)
+        job.state.retry_from(JOB, "0")
+
+    let_happen_before(job.another, "complete", take_back)
+    job.outbox_of(job.another).send_again(JOB, "*")
+
+    assert job.state.state(JOB) == State.PROCESSING
+    assert job.frontier == ["0"]
+    job.run("0", "1")
+    assert job.state.state(JOB) == State.SUCCEEDED

@@ -60,6 +60,11 @@ local function write_attempt(attempts_key, step, a)
     cjson.encode({a.attempt, a.crashes, a.retries, a.token, a.started, a.live}))
 end
 
+-- How often steps of a job were made to run again.
+local function epoch_of(meta_key)
+  return redis.call('HGET', meta_key, 'epoch') or '0'
+end
+
 -- The number of the attempt that a record is of, or nil.
 -- Not decoded: a value may be JSON that cjson refuses (a lone surrogate, a deep nesting).
 local function attempt_of(record)
