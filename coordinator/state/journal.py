@@ -84,6 +84,10 @@ class Journal(Plans, Streamed):
         found = self.client.hgetall(self.keys.instance)
         return {name.decode(): value.decode() for name, value in found.items()}
 
+    def times_retried(self, job: str) -> str:
+        """Return how often a job has gone on after it had failed or been cancelled."""
+        return (self.client.hget(self._key(job, "m"), "retried") or b"0").decode()
+
     def fragments(self, job: str) -> dict[str, Plan]:
         """Return the plans of the steps that put a canvas in their place, by key."""
         found = self.client.hgetall(self._key(job, "g"))

@@ -90,8 +90,9 @@ class StateManager(Standstills, Streams):
         """
         keys = self.keys.named(job, "m e r g a b x active outbox p f s v leases timers")
         answer = ["changed"]
-        while answer[0] == "changed":  # a step was recorded, or expanded, meanwhile
+        while answer[0] == "changed":  # a step was recorded, or expanded, meanwhile, or the job went on
             self.state(job)
+            retried = self.times_retried(job)  # before the journal
             attempts = self.recorded_attempts(job)
             plan, fragments = self.plan(job), self.fragments(job)
             recorded = {
@@ -111,10 +112,10 @@ class StateManager(Standstills, Streams):
                 ),
             }
             seen = len(attempts) + len(fragments)
-            answer = self._steer(job, "retried", "forget", keys, [job, key, seen, dumps(document)])
+            answer = self._steer(job, "retried", "forget", keys, [job, key, seen, dumps(document), retried])
 
     def complete(self, job: str, epoch: str) -> None:
-        """End a job whose every step was recorded while it could not move, unless its epoch is another now."""
+        """End a job whose every step was recorded while it could not move, if its epoch is still the same."""
         keys = self.keys.named(job, "m e active a b timers p r x g f s v")
         self._run("complete", keys, [job, self._retention_s, self.keys.channel(job), epoch])
 

@@ -101,7 +101,7 @@ class Hand:
 
 
 def let_happen_before(state: StateManager, call: str, happen: Callable[[], Any]) -> None:
-    """Let something happen elsewhere just before a process' next ``call``, when it has read what it goes by."""
+    """Let something happen elsewhere just before a process' next ``call``: it has read what it goes by."""
     real = getattr(state, call)
 
     def called(*args: Any, **kwargs: Any) -> Any:

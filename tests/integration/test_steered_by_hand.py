@@ -13,7 +13,7 @@ from coordinator.errors import InvalidRequest
 from coordinator.states import State
 from tests.facade import opened
 from tests.flows import add, double, fail, mark, total
-from tests.integration.by_hand import JOB, WORKER, open_stream
+from tests.integration.by_hand import JOB, WORKER, let_happen_before, open_stream
 from tests.waiting import wait_until
 
 
@@ -289,3 +289,44 @@ def test_canvas_is_forgotten_when_a_step_expands_while_its_job_is_retried(hand, 
 
     assert job.state.fragments(JOB) == {}
     assert job.frontier == ["0"] and job.progress == (0, 2)
+
+
+def test_step_is_forgotten_when_it_begins_while_its_job_is_taken_back_by_another(hand):
+    """It ran on with a value that was forgotten, and the job ended with one of two steps recorded."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    job.state.cancel(JOB)
+    begun = []
+
+    def begin_meanwhile() -> None:
+        job.state.retry(JOB)
+        begun.append(job.begin("1"))
+        job.state.cancel(JOB)
+
+    let_happen_before(job.another, "_steer", begin_meanwhile)
+    job.another.retry_from(JOB, "0")
+
+    assert job.end("1", begun[0]) == "fenced"
+    assert job.state.recorded(JOB) == set()
+    job.run("0", "1")
+    assert job.state.state(JOB) == State.SUCCEEDED and job.progress == (2, 2)
+
+
+def test_fence_grows_when_two_take_the_job_back_from_the_same_step(hand):
+    """The journal had as many records as before, but others; a number was given twice."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    job.state.cancel(JOB)
+    fences = []
+
+    def run_again_meanwhile() -> None:
+        for _ in range(2):
+            job.state.retry_from(JOB, "0")
+            fences.append(job.begin("0"))
+            job.end("0", fences[-1])
+            job.state.cancel(JOB)
+
+    let_happen_before(job.another, "_steer", run_again_meanwhile)
+    job.another.retry_from(JOB, "0")
+
+    assert [*fences, job.begin("0")] == [2, 3, 4]

@@ -4,7 +4,8 @@
 --       15 timers (zset)
 -- ARGV: 1 job, 2 step, 3 number of records and fragments that the caller saw, 4 what goes (JSON: records, by attempt, and steps
 --       that have begun, by 0;
---       fragments; counts of the joins; whether checks are among them, which then decide anew)
+--       fragments; counts of the joins; whether checks are among them, which then decide anew),
+--       5 how often the job had been retried, as the caller saw before all else: while it is not, nothing begins
 -- Returns: {'processing' | 'received'} | {'changed'} | {'illegal', state} | {'gone'}
 -- Invariant: a forgotten step's attempts go on counting, so that a late writer still meets its fence, also one that
 -- runs at this moment, on a value that is forgotten; the epoch
@@ -13,6 +14,7 @@ local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {'gone'} end
 if state ~= 'failed' and state ~= 'cancelled' then return {'illegal', state} end
 if redis.call('HLEN', KEYS[3]) + redis.call('HLEN', KEYS[4]) ~= tonumber(ARGV[3]) then return {'changed'} end
+if (redis.call('HGET', KEYS[1], 'retried') or '0') ~= ARGV[5] then return {'changed'} end
 local goes = cjson.decode(ARGV[4])
 local keys = {meta = KEYS[1], records = KEYS[3], attempts = KEYS[5], errors = KEYS[7], barriers = KEYS[6],
   streams = KEYS[12], leases = KEYS[14], timers = KEYS[15], outbox = KEYS[9]}
@@ -34,6 +36,7 @@ end
 for join, count in pairs(goes['counts']) do redis.call('HSET', KEYS[6], join, count) end
 if goes['checks'] then redis.call('HDEL', KEYS[1], 'receipt') end
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+redis.call('HINCRBY', KEYS[1], 'retried', 1)
 redis.call('HINCRBY', KEYS[1], 'total', 0 - goes['steps'])
 local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'received'
 moved(KEYS[1], state, to)
