@@ -21,9 +21,11 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from kombu.utils.json import loads
 
 from coordinator.attempt import owner_of
+from coordinator.dispatcher import HEADER
 from coordinator.errors import JobNotFound, error_document
 from coordinator.settings import redacted
 from coordinator.state import parse_step_id
+from coordinator.state.plans import FIRST_EPOCH
 
 POLL_S = 0.1
 _STATES = {
@@ -69,7 +71,11 @@ class Journal(_Backend):
             document["message"] = _UNBEGUN.get(str(error), document["message"])
             # In the process that ran it the attempt is known: a later one of this worker must not fail by it.
             fence = getattr(request, "fence", None)
-            self.app.parts.state.fail(*step, document, attempt=fence, owner="?" if is_unbegun else owner)
+            header = getattr(request, HEADER, None) or {}
+            whose = (
+                {"owner": "?", "epoch": header.get("epoch", FIRST_EPOCH)} if is_unbegun else {"owner": owner}
+            )
+            self.app.parts.state.fail(*step, document, attempt=fence, **whose)
         return result
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:

@@ -143,7 +143,8 @@ class Outbox:
             self._dispatcher.send(job, steps, retries, epoch=epoch, on_part=on_part)
         except (StepTooLarge, *UNSENDABLE) as refused:
             if len(steps) == 1:
-                self._state.fail(job, steps[0].key, _refusal(job, steps[0], refused), owner="?")
+                refusal = _refusal(job, steps[0], refused)
+                self._state.fail(job, steps[0].key, refusal, owner="?", epoch=epoch)
                 return
             half = len(steps) // 2
             for part in (steps[:half], steps[half:]):

@@ -122,9 +122,11 @@ class Steps(Views):
         *,
         attempt: int | None = None,
         owner: str = "",
+        epoch: str = "",
         alert: str = "failed",
     ) -> str:
-        """Fail a step for good, by its attempt or as the live attempt of a worker: see ``lua/fail.lua``."""
+        """Fail a step for good: by its attempt, as the live attempt of a worker, or by its message's epoch where
+        none has begun: see ``lua/fail.lua``."""
         lanes, errbacks = self.around(job, key)
         message = f"{error['step']}: {error['type']}: {error['message']}"
         return str(
@@ -143,6 +145,7 @@ class Steps(Views):
                     self.keys.channel(job),
                     dumps(lanes),
                     dumps(errbacks),
+                    epoch,
                 ],
             )[0]
         )

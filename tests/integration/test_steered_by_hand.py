@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from celery import chain, chord, group
+from celery.app.task import Context
 from kombu.utils.json import dumps
 
 from coordinator import race
 from coordinator.compiler import compile_canvas
 from coordinator.dispatcher import HEADER
 from coordinator.errors import InvalidRequest
+from coordinator.state.plans import FIRST_EPOCH
 from coordinator.states import State
 from tests.facade import opened
 from tests.flows import add, double, fail, mark, total
@@ -246,6 +248,48 @@ def test_job_fails_again_when_no_message_can_be_made_after_a_retry_either(hand):
     job.state.retry(JOB)
     job.begin("0")
     assert job.state.fail(JOB, "0", unsendable, owner="?") == "already"
+
+
+EXPIRED = {"step": "1", "task": "any", "type": "TaskRevokedError", "message": "expired", "traceback": ""}
+
+
+def test_job_does_not_fail_when_a_message_expires_that_was_sent_before_a_retry_from_an_earlier_step(hand):
+    """It is not even that step's turn; and no message can be made of what stood there in another epoch."""
+    job = hand(chain(add.s(1, 1), double.s().set(expires=60)))
+    job.run("0")
+    sent = job.state.look_at_epoch(JOB)
+    job.state.cancel(JOB)
+    job.state.retry_from(JOB, "0")
+    job.begin("0")
+
+    assert job.state.fail(JOB, "1", EXPIRED, owner="?", epoch=sent) == "already"
+    assert job.state.state(JOB) == State.PROCESSING
+    present = job.state.look_at_epoch(JOB)
+    assert job.state.fail(JOB, "1", EXPIRED, owner="?", epoch=present) == "failed"
+
+
+def test_job_does_not_fail_when_a_message_expires_while_it_is_paused(hand):
+    """Its workers may be down for that time; the step is sent again when the job goes on."""
+    job = hand(chain(add.s(1, 1), double.s().set(expires=60)))
+    job.run("0")
+    job.state.pause(JOB)
+
+    assert job.state.fail(JOB, "1", EXPIRED, owner="?", epoch=FIRST_EPOCH) == "already"
+    assert job.state.state(JOB) == State.PAUSED
+    job.state.resume(JOB)
+    job.outbox_of(job.state).send_again(JOB, "*")
+    assert job.wire.sent == ["1"]
+
+
+def test_message_tells_its_epoch_when_it_expires(coordinator, monkeypatch):
+    """The backend hears of it from Celery, with the request that the message was made into."""
+    told: list[str] = []
+    monkeypatch.setattr(coordinator.state_manager, "fail", lambda *_, epoch, **__: told.append(epoch))
+    for header in ({"job": "x", "key": "0", "epoch": "3"}, {"job": "x", "key": "0"}):
+        request = Context({HEADER: header, "hostname": "w"})
+        coordinator.app.backend.mark_as_revoked("x:0.add", "expired", request)
+
+    assert told == ["3", FIRST_EPOCH]
 
 
 def test_fence_grows_when_a_step_that_expanded_runs_again(hand):
