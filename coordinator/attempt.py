@@ -79,6 +79,7 @@ class Attempt:
         )
         self._retries_before: int = header.get("retries", 0)
         self._epoch: str = header.get("epoch", FIRST_EPOCH)
+        self._token = owner_of(task.request.hostname) + secrets.token_hex(4)
         self.number = 0
         self.started_ms = 0
         self._started = 0.0
@@ -120,14 +121,12 @@ class Attempt:
     # -- begin --------------------------------------------------------------
 
     def _begin(self) -> list[Any]:
-        request = self.task.request
-        token = owner_of(request.hostname) + secrets.token_hex(4)
         source_is_join = self.take.rpartition("/")[2].startswith("j")
         needs_plan = source_is_join or (self.step.follow and self.step.follow[0][0] == "next")
         answer = self.state.begin(
             self.job,
             self.step,
-            token,
+            self._token,
             record_of="" if source_is_join else self.take,
             want_plan=bool(needs_plan) and not self.state.knows_plan(self.job),
         )
@@ -166,17 +165,14 @@ class Attempt:
         raise Ignore(why)
 
     def _release(self) -> None:
-        owner = owner_of(self.task.request.hostname)
-        self._patiently(self.state.release, self.job, self.step.key, "returned", owner)
+        # By its token: the worker may have begun the step again since it was forgotten.
+        self._patiently(self.state.release, self.job, self.step.key, "returned", self._token)
 
     def _not_run(self, answer: list[Any]) -> Any:
         verdict = answer[0]
-        if verdict == "recorded":
-            self._send(answer[1:])
-            return "already recorded"
-        if verdict == "expanded":
-            self._send(answer[1:])
-            return "already expanded"
+        if verdict in ("recorded", "expanded"):
+            self._send_left(answer[1:])
+            return f"already {verdict}"
         if verdict == "exhausted":
             self.number = answer[1]
             error = BatutaError(
@@ -243,6 +239,14 @@ class Attempt:
         """Send what follows; what can't be sent now stays in the outbox, for the reconciler."""
         try:
             self.outbox.send(self.job, triggers)
+        except Unreachable as error:
+            logger.warning("left-in-outbox: %s: %s", self.task.request.id, error)
+
+    def _send_left(self, triggers: Sequence[str]) -> None:
+        """Send what another attempt has left, by the plan as it is now: this one has not begun the step."""
+        try:
+            for trigger in triggers:
+                self.outbox.send_again(self.job, trigger)
         except Unreachable as error:
             logger.warning("left-in-outbox: %s: %s", self.task.request.id, error)
 

@@ -71,11 +71,9 @@ class Journal(_Backend):
             document["message"] = _UNBEGUN.get(str(error), document["message"])
             # In the process that ran it the attempt is known: a later one of this worker must not fail by it.
             fence = getattr(request, "fence", None)
-            header = getattr(request, HEADER, None) or {}
-            whose = (
-                {"owner": "?", "epoch": header.get("epoch", FIRST_EPOCH)} if is_unbegun else {"owner": owner}
-            )
-            self.app.parts.state.fail(*step, document, attempt=fence, **whose)
+            owner = "?" if is_unbegun else owner
+            epoch = (getattr(request, HEADER, None) or {}).get("epoch", FIRST_EPOCH)
+            self.app.parts.state.fail(*step, document, attempt=fence, owner=owner, epoch=epoch)
         return result
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:

@@ -142,6 +142,8 @@ class Outbox:
         try:
             self._dispatcher.send(job, steps, retries, epoch=epoch, on_part=on_part)
         except (StepTooLarge, *UNSENDABLE) as refused:
+            if not steps:
+                raise
             if len(steps) == 1:
                 refusal = _refusal(job, steps[0], refused)
                 self._state.fail(job, steps[0].key, refusal, owner="?", epoch=epoch)

@@ -125,8 +125,8 @@ class Steps(Views):
         epoch: str = "",
         alert: str = "failed",
     ) -> str:
-        """Fail a step for good: by its attempt, as the live attempt of a worker, or by its message's epoch where
-        none has begun: see ``lua/fail.lua``."""
+        """Fail a step for good: by its attempt, as the live attempt of a worker, or where none has begun by
+        the epoch of its message: see ``lua/fail.lua``."""
         lanes, errbacks = self.around(job, key)
         message = f"{error['step']}: {error['type']}: {error['message']}"
         return str(

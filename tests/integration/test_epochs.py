@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from celery import chain, chord
 
 from coordinator import each, race
+from coordinator.attempt import Attempt
+from coordinator.dispatcher import HEADER
+from coordinator.errors import JobNotFound
 from coordinator.plan import PHASE_CHECK
 from coordinator.state.plans import FIRST_EPOCH
 from coordinator.states import State
 from tests.facade import opened, running
 from tests.flows import add, after_file, double, total
-from tests.integration.by_hand import JOB, let_happen_before, open_stream
+from tests.integration.by_hand import JOB, Hand, let_happen_before, open_stream
 from tests.waiting import wait_until
 
 
@@ -181,3 +186,51 @@ def test_job_goes_on_when_it_is_taken_back_while_another_process_finds_it_comple
     assert job.frontier == ["0"]
     job.run("0", "1")
     assert job.state.state(JOB) == State.SUCCEEDED
+
+
+def test_what_a_killed_sender_left_is_sent_when_its_message_comes_to_a_process_that_saw_another_canvas(
+    coordinator, monkeypatch
+):
+    """It found no such step, sent nothing, and took the entry off: the step waited to be found lost."""
+    job, sent = Hand(coordinator.settings, chain(add.s(1, 1), double.s())), []
+    old = coordinator.state_manager
+    for tasks in (2, 3):
+        job.run("0")
+        job.expand("1", chain(add.si(n, n) for n in range(tasks)))
+        if tasks == 2:
+            old.plan(JOB, "1/")
+            job.state.cancel(JOB)
+            job.state.retry_from(JOB, "0")
+    job.run("1/0", "1/1")  # whose worker is killed then
+    monkeypatch.setattr(
+        coordinator._parts.dispatcher, "send", lambda _, steps, *__, **___: sent.extend(s.key for s in steps)
+    )
+
+    task, step = coordinator.app.tasks["tests.flows.add"], job.step("1/1")
+    header = {"job": JOB, "key": "1/1", "take": "", "follow": step.follow, "phase": step.phase, "epoch": "1"}
+    task.push_request(hostname="w", **{HEADER: header})
+    assert Attempt(task, header).execute((), {}) == "already recorded"
+    task.pop_request()
+
+    assert sent == ["1/2"]
+    assert "1/1" not in job.noted
+
+
+def test_entry_stays_when_its_canvas_comes_to_stand_again_while_another_process_misses_it(hand, monkeypatch):
+    """It was taken off, and what its process, killed before it sent it, had noted was missing."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    job.expand("1", add.si(1, 1))
+    job.state.client.zadd(job.state.keys.named(JOB, "outbox")[0], {f"{JOB}|1/^": 1})  # noted long ago
+    job.state.cancel(JOB)
+    job.state.retry_from(JOB, "0")
+
+    def miss(*_: object) -> NoReturn:
+        job.run("0")
+        job.expand("1", add.si(1, 1))
+        raise JobNotFound("no plan")
+
+    monkeypatch.setattr(job.another, "plan", miss)
+    job.outbox_of(job.another).send_again(JOB, "1/^")
+
+    assert "1/^" in job.noted

@@ -10,7 +10,7 @@ from celery import chain, group
 from celery.app.task import Context
 
 from coordinator import each
-from coordinator.attempt import owner_of
+from coordinator.attempt import Attempt, owner_of
 from coordinator.errors import JobFailed
 from coordinator.state import step_id
 from coordinator.states import State
@@ -158,6 +158,24 @@ def test_retried_step_goes_on_when_celery_reports_the_failure_of_before(coordina
     coordinator.app.backend.mark_as_failure(task_id, ValueError("no"), request=request)
 
     assert coordinator.status(job).state == State.PROCESSING
+
+
+def test_attempt_gives_back_only_its_own_lease_when_its_worker_has_begun_the_step_again(coordinator):
+    """A forgotten step may run beside its next attempt in one worker, which lost its lease to the first."""
+    job, worker = coordinator.launch(add.s(1, 2)), "w@host"
+    state, (step,) = coordinator.state_manager, coordinator.state_manager.plan(job).steps
+    task, header = coordinator.app.tasks[step.task], {"job": job, "key": step.key, "take": ""}
+    task.push_request(hostname=worker)
+    attempt = Attempt(task, {**header, "follow": step.follow, "phase": step.phase})
+    assert attempt._begin()[0] == "run"
+    coordinator.cancel(job)
+    coordinator.retry(job, from_step=step.key)
+    assert state.begin(job, step, owner_of(worker) + "2")[0] == "run"
+
+    attempt._release()
+    task.pop_request()
+
+    assert state.begin(job, step, owner_of(worker) + "3")[0] == "leased"
 
 
 def test_checks_decide_anew_when_the_job_is_retried_from_one_of_them(coordinator, start_worker):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 from celery import chain, chord, group
 from celery.app.task import Context
@@ -374,3 +376,18 @@ def test_fence_grows_when_two_take_the_job_back_from_the_same_step(hand):
     job.another.retry_from(JOB, "0")
 
     assert [*fences, job.begin("0")] == [2, 3, 4]
+
+
+def test_entry_is_left_for_later_when_no_connection_can_be_made_and_nothing_is_to_be_sent(hand, monkeypatch):
+    """No step is to blame for it; they were halved without end."""
+    job = hand(add.s(1, 1))
+    job.begin("0")
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise TypeError("an option of the broker's that the transport does not know")
+
+    monkeypatch.setattr(job.wire, "send", refuse)
+    with pytest.raises(TypeError):
+        job.outbox_of(job.state).send_again(JOB, "^")
+
+    assert "^" in job.noted

@@ -51,6 +51,12 @@ class Process:
             except JobNotFound:  # a canvas that has been forgotten since
                 self.say("unsent", *triggers)
 
+    def send_left(self, triggers: list[str]) -> None:
+        """Send what another process has left, or be killed before."""
+        if not self.course.chance(UNSENT):
+            for trigger in triggers:
+                self.outbox.send_again(JOB, trigger)
+
     def keys(self) -> list[str]:
         """Return the keys of all steps that the job has."""
         self.state.look_at_epoch(JOB)

@@ -62,7 +62,7 @@ class Worker(Process):
         answer = self.state.begin(JOB, step, token, record_of="" if is_join else take)
         self.say("delivered", step.key, *answer[:2])
         if answer[0] in ("recorded", "expanded"):
-            self.send(answer[1:])
+            self.send_left(answer[1:])
         elif answer[0] == "exhausted":
             self._fail(step, answer[1])
         elif answer[0] == "run":
