@@ -2,9 +2,11 @@
 -- KEYS: 1 m (hash), 2 e (stream), 3 active (zset), 4 outbox (zset), 5 alerts (stream), then the job's other keys
 -- ARGV: 1 job, 2 error (JSON), 3 message, 4 retention (s), 5 channel, 6 triggers of the error callbacks (JSON)
 -- Returns: {'failed'} | {'illegal', state} | {'gone'}
-redis.call('ZREM', KEYS[4], ARGV[1] .. '|!deadline')
+-- Invariant: what is not in the outbox fails nothing: the job was retried since its time had come.
+local is_noted = redis.call('ZREM', KEYS[4], ARGV[1] .. '|!deadline') == 1
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {'gone'} end
+if not is_noted then return {'illegal', state} end
 if state ~= 'received' and state ~= 'processing' and state ~= 'paused' then return {'illegal', state} end
 local errbacks = cjson.decode(ARGV[6])
 if #errbacks > 0 then

@@ -37,6 +37,7 @@ for join, count in pairs(goes['counts']) do redis.call('HSET', KEYS[6], join, co
 if goes['checks'] then redis.call('HDEL', KEYS[1], 'receipt') end
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 redis.call('HINCRBY', KEYS[1], 'retried', 1)
+redis.call('ZREM', KEYS[9], ARGV[1] .. '|!deadline') -- of before, where its reconciler was killed
 redis.call('HINCRBY', KEYS[1], 'total', 0 - goes['steps'])
 local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'received'
 moved(KEYS[1], state, to)

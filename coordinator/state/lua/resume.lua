@@ -21,6 +21,7 @@ redis.call('ZADD', KEYS[3], now, job)
 redis.call('ZADD', KEYS[4], now, job .. '|*')
 if ARGV[2] == 'retry' then
   redis.call('HINCRBY', KEYS[1], 'retried', 1)
+  redis.call('ZREM', KEYS[4], job .. '|!deadline') -- of before, where its reconciler was killed
   lanes.reopen({meta = KEYS[1], records = KEYS[8], attempts = KEYS[6], errors = KEYS[5], barriers = KEYS[11],
     streams = KEYS[12], leases = KEYS[14], timers = KEYS[15], outbox = KEYS[4]}, job)
   for i = 1, 13 do
