@@ -16,6 +16,7 @@ class Forgetting:
 
     records: frozenset[str]  # keys of steps
     begun: frozenset[str]  # keys of steps that run, or wait to be tried again
+    delayed: frozenset[str]  # keys of steps that wait for a countdown first, begun or not
     fragments: frozenset[str]  # keys of steps whose canvas goes with them
     counts: Mapping[str, int]  # every join, by how many of its parts stay recorded
 
@@ -52,13 +53,21 @@ def forgetting(
         {other for other in keys if not undone.isdisjoint(_within(other))}
         for keys in (recorded, begun, fragments)
     )
+    delayed = {
+        step.key
+        for owner in plans.values()
+        for step in owner.steps
+        if step.is_delayed and not undone.isdisjoint(_within(step.key))
+    }
     stay = set(recorded) - gone - containing
     counts = {
         join: sum(leaf in stay for leaf in leaves(shape))
         for owner in plans.values()  # also of what is forgotten: another canvas may come to stand there
         for join, shape in owner.joins.items()
     }
-    return Forgetting(frozenset(set(recorded) - stay), frozenset(stopped), frozenset(expanded), counts)
+    return Forgetting(
+        frozenset(set(recorded) - stay), frozenset(stopped), frozenset(delayed), frozenset(expanded), counts
+    )
 
 
 def _undone(

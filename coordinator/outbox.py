@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from coordinator.dispatcher import TaskDispatcher
 from coordinator.errors import JobNotFound, StateUnreachable, StepTooLarge
-from coordinator.plan import DELAYS, PHASE_ERRBACK, Plan, PlannedStep, prefix_of
+from coordinator.plan import PHASE_ERRBACK, Plan, PlannedStep, prefix_of
 from coordinator.state import StateManager
 from coordinator.state.keys import step_id
 from coordinator.state.plans import FIRST_EPOCH
@@ -154,11 +154,11 @@ class Outbox:
 
     def _due_now(self, job: str, steps: Sequence[PlannedStep], *, have_waited: bool) -> Sequence[PlannedStep]:
         """Set the timers of the steps that are to run later, and return the others."""
-        later = [step for step in steps if _is_later(step)]
+        later = [step for step in steps if step.is_delayed]
         if not later:
             return steps
         due = self._state.postpone(job, later, have_waited=have_waited)
-        return [step for step in steps if step.key in due or not _is_later(step)]
+        return [step for step in steps if step.key in due or not step.is_delayed]
 
     def _open_steps(self, job: str, trigger: str, plan: Plan, epoch: str) -> list[PlannedStep]:
         recorded = self._state.recorded(job)
@@ -178,7 +178,7 @@ class Outbox:
             ]
             if isinstance(plan, Stream):
                 steps = [step for step in steps if self._state.is_open(job, step.key)]
-        busy |= self._state.waiting(job, [step.key for step in steps if _is_later(step)])
+        busy |= self._state.waiting(job, [step.key for step in steps if step.is_delayed])
         return [s for s in steps if s.key not in recorded and s.key not in busy and s.key not in fragments]
 
 
@@ -213,7 +213,3 @@ def _refusal(job: str, step: PlannedStep, error: Exception) -> dict[str, str]:
         "message": message,
         "traceback": "",
     }
-
-
-def _is_later(step: PlannedStep) -> bool:
-    return any((step.options or {}).get(name) for name in DELAYS)

@@ -51,6 +51,11 @@ class PlannedStep(NamedTuple):
     lane: tuple[Any, ...] = ()  # in a race: its key, and the number of the step's lane
 
     @property
+    def is_delayed(self) -> bool:
+        """Whether it waits for a countdown or a time once it is its turn."""
+        return any((self.options or {}).get(name) for name in DELAYS)
+
+    @property
     def label(self) -> str:
         """The readable end of the step's id: ``clean`` or ``clean[17]``."""
         name = self.task.rpartition(".")[2]

@@ -22,8 +22,8 @@ stalled  zset    jobs that were said to stand still, by the last progress (ms) t
 A job's own keys: ``m`` hash, what the job is, and the context of its trace; ``p`` string, the plan; ``r``
 hash, the journal; ``x`` hash, errors of failed steps; ``g`` hash, the plans of
 expanded steps; ``f`` hash, the flags; ``e`` stream, events, about 1,000 kept;
-``a`` hash, attempts of steps that are unfinished or expanded; ``b`` hash, the barriers' counts, and how many
-steps stand in the place of one that expanded.
+``a`` hash, attempts of steps that are unfinished or expanded; ``b`` hash, the barriers' counts, how many
+steps stand in the place of one that expanded, and which steps have waited for their countdown.
 ``s`` hash, streams, their limits and the shares of their steps in flight; ``v``
 hash, streams' records, pages and failed items (fields: ``lua/stream.lua``).
 ``a`` and ``b`` go when the job succeeds; the rest ``retention_s`` after its end.

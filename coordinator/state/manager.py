@@ -104,6 +104,7 @@ class StateManager(Standstills, Streams):
             goes = forgetting(key, plan, fragments, recorded, lost, self.begun(job))
             document = {
                 "records": {step: recorded.get(step, 0) for step in goes.records | goes.begun},
+                "delayed": sorted(goes.delayed),
                 "fragments": sorted(goes.fragments),
                 "counts": goes.counts,
                 "steps": sum(fragments[step].size for step in goes.fragments),

@@ -158,7 +158,7 @@ class Steps(Views):
             delay_ms = round(float(options.get("countdown") or 0) * 1000)
             when = ("at", options["eta_ms"]) if "eta_ms" in options else ("in", delay_ms)
             args += [step.key, *(("now", 0) if have_waited else when)]
-        return set(self._run("postpone", self.keys.named(job, "r a timers m"), [job, *args]))
+        return set(self._run("postpone", self.keys.named(job, "r a timers m b"), [job, *args]))
 
     def defer(self, job: str, key: str, attempt: int, delay_ms: int, message: str) -> str:
         """Give the lease back and set a timer: see ``lua/defer.lua``."""

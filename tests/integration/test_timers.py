@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from celery import group
+from celery import chain, group
 
 from coordinator.states import State
-from tests.flows import add, flaky
-from tests.integration.by_hand import JOB
+from tests.flows import add, double, flaky
+from tests.integration.by_hand import JOB, Hand
 from tests.waiting import wait_until
 
 
@@ -80,3 +80,61 @@ def test_job_fails_once_when_its_deadline_has_come_while_it_is_paused(hand):
 
     assert [state.fail_deadline(JOB, "too late") for _ in range(2)] == [True, False]
     assert state.state(JOB) == State.FAILED
+
+
+def countdown_ends(job: Hand, key: str) -> None:
+    """Let a step's time come, and send what is due."""
+    job.state.client.zadd(job.state.keys.named(JOB, "timers")[0], {f"{JOB}|{key}": 1}, xx=True)
+    for member in job.state.due(job.state.keys.shard_of(JOB)):
+        job.outbox_of(job.state).send_again(JOB, member.partition("|")[2])
+
+
+@pytest.mark.parametrize("is_due", [False, True], ids=["it waits", "its time has come"])
+def test_step_is_not_held_up_when_a_forgotten_one_with_a_countdown_stood_in_its_place(is_due, hand):
+    """Its timer was left: for a day a redelivery was dropped, and the message sent again as if lost."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    job.expand("1", chain(add.si(1, 1), add.si(2, 2).set(countdown=86_400)))
+    job.run("1/0")
+    job.outbox_of(job.state).send(JOB, ["1/0"])
+    assert job.state.waiting(JOB, ["1/1"]) == {"1/1"}
+    if is_due:
+        job.state.client.zadd(job.state.keys.named(JOB, "timers")[0], {f"{JOB}|1/1": 1})
+        job.state.due(job.state.keys.shard_of(JOB))
+    job.state.cancel(JOB)
+
+    job.state.retry_from(JOB, "0")
+
+    assert job.state.waiting(JOB, ["1/1"]) == set() and "=1/1" not in job.noted
+    job.run("0")
+    job.expand("1", chain(add.si(1, 1), add.si(2, 2)))
+    job.run("1/0")
+    number = job.begin("1/1")
+    job.state.release(JOB, "1/1", "lost", "w#")
+    assert job.begin("1/1") == number + 1
+
+
+@pytest.mark.parametrize("stood_still", ["it waited", "it had run"])
+def test_step_waits_for_its_whole_countdown_when_it_was_forgotten(stood_still, hand):
+    """It is run anew, from what comes before: it kept the time of before, or did not wait at all."""
+    job = hand(chain(add.s(1, 1), add.si(2, 2).set(countdown=100), double.s()))
+    job.run("0")
+    job.outbox_of(job.state).send(JOB, ["0"])
+    if stood_still == "it had run":
+        countdown_ends(job, "1")
+        job.run("1")
+    job.state.cancel(JOB)
+    job.wire.sent.clear()
+
+    job.state.retry_from(JOB, "0")
+
+    assert job.state.waiting(JOB, ["1"]) == set()
+    job.run("0")
+    job.outbox_of(job.state).send(JOB, ["0"])
+    assert job.wire.sent == [] and job.state.waiting(JOB, ["1"]) == {"1"}
+    job.state.pause(JOB)
+    countdown_ends(job, "1")  # its message is dropped
+    job.state.resume(JOB)
+    job.wire.sent.clear()
+    job.outbox_of(job.state).send_again(JOB, "*")
+    assert job.wire.sent == ["1"], "it has waited"

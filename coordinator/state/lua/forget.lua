@@ -3,7 +3,7 @@
 --       8 active (zset), 9 outbox (zset), 10 p (string), 11 f (hash), 12 s (hash), 13 v (hash), 14 leases (zset),
 --       15 timers (zset)
 -- ARGV: 1 job, 2 step, 3 number of records and fragments that the caller saw, 4 what goes (JSON: records, by attempt, and steps
---       that have begun, by 0;
+--       that have begun, by 0; steps that wait for a countdown first;
 --       fragments; counts of the joins; whether checks are among them, which then decide anew),
 --       5 how often the job had been retried, as the caller saw before all else: while it is not, nothing begins
 -- Returns: {'processing' | 'received'} | {'changed'} | {'illegal', state} | {'gone'}
@@ -27,6 +27,11 @@ for step, attempt in pairs(goes['records']) do
   write_attempt(KEYS[5], step, {attempt = attempt, crashes = 0, retries = 0, token = '', started = 0, live = 0})
   redis.call('ZREM', KEYS[14], ARGV[1] .. '|' .. step)
   redis.call('ZREM', KEYS[15], ARGV[1] .. '|' .. step)
+end
+for _, step in ipairs(goes['delayed']) do -- it waits anew once it is its turn, and not for the time of before
+  redis.call('ZREM', KEYS[15], ARGV[1] .. '|' .. step)
+  redis.call('ZREM', KEYS[9], ARGV[1] .. '|=' .. step)
+  redis.call('HDEL', KEYS[6], 'waited:' .. step)
 end
 for _, step in ipairs(goes['fragments']) do
   redis.call('HDEL', KEYS[4], step)

@@ -113,6 +113,7 @@ function lanes.reopen(keys, job)
           {attempt = number, crashes = 0, retries = 0, token = '', started = 0, live = 0})
       end
       redis.call('HDEL', keys.records, step)
+      redis.call('HDEL', keys.barriers, 'waited:' .. step)
       redis.call('ZREM', keys.outbox, job .. '|' .. trigger)
       stop(keys, job, step) -- one that runs still speaks of a failure that is past
     end
