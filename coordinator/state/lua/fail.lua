@@ -32,11 +32,11 @@ end
 a.live = 0
 write_attempt(KEYS[3], step, a)
 redis.call('ZREM', KEYS[10], job .. '|' .. step)
+redis.call('ZREM', KEYS[14], job .. '|=' .. step) -- one that was taken back, or an error callback: it is not called again
 redis.call('HSET', KEYS[4], step, ARGV[5])
 note(KEYS[5], 'step-failed', step, ARGV[6])
 if state ~= 'received' and state ~= 'processing' and state ~= 'paused' then
   age(KEYS[1], {KEYS[3], KEYS[4]})
-  redis.call('ZREM', KEYS[14], job .. '|=' .. step) -- an error callback that failed is not called again
   return 'noted'
 end
 for _, lane in ipairs(cjson.decode(ARGV[10])) do
