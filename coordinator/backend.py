@@ -72,8 +72,9 @@ class Journal(_Backend):
             # In the process that ran it the attempt is known: a later one of this worker must not fail by it.
             fence = getattr(request, "fence", None)
             owner = "?" if is_unbegun else owner
-            epoch = (getattr(request, HEADER, None) or {}).get("epoch", FIRST_EPOCH)
-            self.app.parts.state.fail(*step, document, attempt=fence, owner=owner, epoch=epoch)
+            header = getattr(request, HEADER, None) or {}
+            says = {"epoch": header.get("epoch", FIRST_EPOCH), "phase": header.get("phase", "")}
+            self.app.parts.state.fail(*step, document, attempt=fence, owner=owner, **says)
         return result
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:

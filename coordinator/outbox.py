@@ -146,7 +146,8 @@ class Outbox:
                 raise
             if len(steps) == 1:
                 refusal = _refusal(job, steps[0], refused)
-                self._state.fail(job, steps[0].key, refusal, owner="?", epoch=epoch)
+                phase = steps[0].phase
+                self._state.fail(job, steps[0].key, refusal, owner="?", epoch=epoch, phase=phase)
                 return
             half = len(steps) // 2
             for part in (steps[:half], steps[half:]):

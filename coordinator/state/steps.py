@@ -123,10 +123,11 @@ class Steps(Views):
         attempt: int | None = None,
         owner: str = "",
         epoch: str = "",
+        phase: str = "",
         alert: str = "failed",
     ) -> str:
         """Fail a step for good: by its attempt, as the live attempt of a worker, or where none has begun by
-        the epoch of its message: see ``lua/fail.lua``."""
+        what its message says of epoch and phase: see ``lua/fail.lua``."""
         lanes, errbacks = self.around(job, key)
         message = f"{error['step']}: {error['type']}: {error['message']}"
         return str(
@@ -146,6 +147,7 @@ class Steps(Views):
                     dumps(lanes),
                     dumps(errbacks),
                     epoch,
+                    phase,
                 ],
             )[0]
         )

@@ -283,15 +283,30 @@ def test_job_does_not_fail_when_a_message_expires_while_it_is_paused(hand):
     assert job.wire.sent == ["1"]
 
 
-def test_message_tells_its_epoch_when_it_expires(coordinator, monkeypatch):
+def test_job_does_not_fail_when_the_message_of_its_error_callback_expires_after_a_retry(hand):
+    """It speaks of a failure that is past; while the job has failed, the callback is not called again."""
+    job = hand(chain(add.s(1, 1), double.s()).on_error(mark.s("x").set(expires=60)))
+    job.break_at("0")
+    callback = {"owner": "?", "epoch": FIRST_EPOCH, "phase": job.step("2").phase}
+    assert job.state.fail(JOB, "2", EXPIRED, **callback) == "noted"
+
+    job.state.retry(JOB)
+
+    assert job.state.fail(JOB, "2", EXPIRED, **callback) == "already"
+    assert job.state.state(JOB) == State.PROCESSING
+
+
+def test_message_tells_its_epoch_and_its_phase_when_it_expires(coordinator, monkeypatch):
     """The backend hears of it from Celery, with the request that the message was made into."""
-    told: list[str] = []
-    monkeypatch.setattr(coordinator.state_manager, "fail", lambda *_, epoch, **__: told.append(epoch))
-    for header in ({"job": "x", "key": "0", "epoch": "3"}, {"job": "x", "key": "0"}):
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        coordinator.state_manager, "fail", lambda *_, epoch, phase, **__: told.append((epoch, phase))
+    )
+    for header in ({"job": "x", "key": "0", "phase": "work", "epoch": "3"}, {"phase": "errback"}):
         request = Context({HEADER: header, "hostname": "w"})
         coordinator.app.backend.mark_as_revoked("x:0.add", "expired", request)
 
-    assert told == ["3", FIRST_EPOCH]
+    assert told == [("3", "work"), (FIRST_EPOCH, "errback")]
 
 
 def test_fence_grows_when_a_step_that_expanded_runs_again(hand):

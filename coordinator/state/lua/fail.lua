@@ -6,11 +6,12 @@
 --       a step of which no attempt has begun since it was stopped or forgotten, by what became of its message, 5 error (JSON),
 --       6 message, 7 alert's kind, 8 retention (s), 9 channel, 10 lanes that the step is in, innermost first
 --       (JSON: race, number of its lanes, number of this one, first step, last step), 11 triggers of the error
---       callbacks (JSON), 12 with '?': epoch of the message ('' for any)
+--       callbacks (JSON), 12 with '?': epoch of the message ('' for any), 13 with '?': phase of the step
 -- Returns: 'failed' (the job failed now) | 'out' (a lane of a race failed, others are left) |
 --          'noted' (the job had ended before) | 'already' | 'fenced' | 'gone'
 -- Invariant: one alert a job's failure; a recorded step can't fail. A message of another epoch tells nothing of the
--- present step, nor does any while the job is paused: what is ready is sent again when it goes on.
+-- present step, nor does any while the job is paused: what is ready is sent again when it goes on. Nor does that of
+-- an error callback once its job was retried.
 local job, step = ARGV[1], ARGV[2]
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'gone' end
@@ -23,7 +24,7 @@ if ARGV[3] ~= '' then
   if not a or a.attempt ~= tonumber(ARGV[3]) or a.token == '' then return 'fenced' end
   if a.live == 0 and redis.call('HEXISTS', KEYS[4], step) == 1 then return 'already' end
 elseif ARGV[4] == '?' then
-  local is_late = ARGV[12] ~= '' and ARGV[12] ~= epoch_of(KEYS[1])
+  local is_late = ARGV[12] ~= '' and ARGV[12] ~= epoch_of(KEYS[1]) or ARGV[13] == 'errback' and state ~= 'failed'
   if is_late or state == 'paused' or a and a.token ~= '' then return 'already' end
   a = a or {attempt = 0, crashes = 0, retries = 0, token = '', started = 0, live = 0}
 elseif not a or a.live ~= 1 or string.sub(a.token, 1, #ARGV[4]) ~= ARGV[4] then

@@ -11,8 +11,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-#: How often something else happens between a process' reads and its write, and how deep that goes.
-MEANWHILE = 0.04
+#: How often something else happens before a process' write, before one that goes by what it has read of the
+#: whole job, and before each of its reads; and how deep that goes.
+MEANWHILE, MEANWHILE_OFTEN, MEANWHILE_READ = 0.04, 0.15, 0.01
 DEEPEST = 2
 
 
@@ -44,9 +45,9 @@ class Course:
         """Say what may happen meanwhile."""
         self._happen = happen
 
-    def meanwhile(self) -> None:
+    def meanwhile(self, share: float = MEANWHILE) -> None:
         """Let something else happen here, perhaps: called wherever a process has read and will write."""
-        if self._depth < DEEPEST and self.chance(MEANWHILE):
+        if self._depth < DEEPEST and self.chance(share):
             self._depth += 1
             try:
                 self._happen()

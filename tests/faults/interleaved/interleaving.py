@@ -73,6 +73,7 @@ class Interleaving:
             (8, True, self.reconciler.repair),
             (4, True, lambda: self.clock.ring("timers", "leases", "outbox", share=SHARE)),
             (3, self.wire.under_way, self.wire.lose),
+            (1, self.wire.under_way, self._expire),
         ]
         weights, acts = zip(*((weight, act) for weight, can_be, act in turns if can_be), strict=True)
         self.course.dice.choices(acts, weights)[0]()
@@ -94,6 +95,9 @@ class Interleaving:
 
     def _deliver(self) -> None:
         self.course.dice.choice(self.workers).begin(self.wire.take())
+
+    def _expire(self) -> None:
+        self.course.dice.choice(self.workers).let_expire(self.wire.lose())
 
     def _end_run(self) -> None:
         self.course.dice.choice(self._busy()).end()

@@ -2,7 +2,8 @@
 
 Each has its own memory of plans and epochs: a state manager and an outbox, both real, as is the Redis
 behind them. What ``Attempt`` does in Celery's name, a worker does here in two halves, ``begin`` and
-``end``, with anything in between. Invariant: before each script that a process runs, others may act.
+``end``, with anything in between. Invariant: before each script that a process runs, and each of its reads,
+others may act.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from coordinator.settings import Settings
 from coordinator.state import StateManager
 from coordinator.states import State
 from coordinator.stream import Stream
-from tests.faults.interleaved.course import Course
+from tests.faults.interleaved.course import MEANWHILE, MEANWHILE_OFTEN, MEANWHILE_READ, Course
 from tests.faults.interleaved.wire import Clock, Wire
 
 JOB = "random"
@@ -32,13 +33,19 @@ class Process:
         self.course = course
         self.state = StateManager(settings)
         self.outbox = Outbox(self.state, wire)  # type: ignore[arg-type]
-        write = self.state._run.keeping
+        self._let_others_act_before(self.state._run, "keeping", MEANWHILE)
+        self._let_others_act_before(self.state.client, "execute_command", MEANWHILE_READ)
+        for call in ("_steer", "complete", "sent_since"):
+            self._let_others_act_before(self.state, call, MEANWHILE_OFTEN)
 
-        def write_later(*call: Any) -> Any:
-            course.meanwhile()
-            return write(*call)
+    def _let_others_act_before(self, owner: Any, name: str, share: float) -> None:
+        call = getattr(owner, name)
 
-        self.state._run.keeping = write_later  # type: ignore[method-assign]
+        def call_later(*args: Any, **kwargs: Any) -> Any:
+            self.course.meanwhile(share)
+            return call(*args, **kwargs)
+
+        setattr(owner, name, call_later)
 
     def say(self, what: str, *details: Any) -> None:
         self.course.say(self.name, what, *details)

@@ -46,16 +46,22 @@ class Referee:
         self._fences: dict[str, int] = {}
 
     def sees_begin(self, step: PlannedStep, number: int) -> None:
-        """A step may run: its fence is higher than ever, its job moves, it is the plan's, it is its turn."""
+        """A step may run: its fence is higher than ever, its job moves, it is its turn."""
         if number <= self._fences.get(step.key, 0):
             raise Foul(f"the fence of {step.key} is {number}, and was {self._fences[step.key]}")
         self._fences[step.key] = number
         if (state := self._state.state(self._job)) != BEGINS_IN[step.phase]:
             raise Foul(f"{step.key}, of phase {step.phase}, begins while the job is {state}")
-        if step.phase == PHASE_ERRBACK:
-            return
+        if step.phase != PHASE_ERRBACK:
+            self.sees_turn(step)
+
+    def sees_turn(self, step: PlannedStep) -> None:
+        """A step begins, or fails by its message: it is the plan's, and what it waits on has come about."""
         self._state.look_at_epoch(self._job)
-        plan = self._state.plan(self._job, prefix_of(step.key))
+        try:
+            plan = self._state.plan(self._job, prefix_of(step.key))
+        except JobNotFound as error:
+            raise Foul(f"{step.key} is of a canvas that was forgotten") from error
         if isinstance(plan, Stream):
             return
         present = plan.by_key.get(step.key)

@@ -56,11 +56,12 @@ class Wire:
             self.under_way.append(message)
         return message
 
-    def lose(self) -> None:
-        """Lose a message."""
-        key = self._any().step.key
-        self.lost.add(key)
-        self._course.say("wire", "lost", key)
+    def lose(self) -> Message:
+        """Lose a message, and return it."""
+        message = self._any()
+        self.lost.add(message.step.key)
+        self._course.say("wire", "lost", message.step.key)
+        return message
 
     def _any(self) -> Message:
         return self.under_way.pop(self._course.dice.randrange(len(self.under_way)))

@@ -68,6 +68,15 @@ class Worker(Process):
         elif answer[0] == "run":
             self._start(message, token, answer)
 
+    def let_expire(self, message: Message) -> None:
+        """Tell of a message that came too late, as Celery does through the backend."""
+        key, error = message.step.key, _error(message.step)
+        says = {"epoch": message.epoch, "phase": message.step.phase}
+        verdict = self.state.fail(JOB, key, error, owner="?", **says)
+        self.say("refused as expired", key, verdict)
+        if verdict in ("failed", "out"):
+            self._referee.sees_turn(message.step)
+
     def _start(self, message: Message, token: str, answer: list[Any]) -> None:
         _, number, _, _, record, _, epoch, share = answer
         step = message.step
@@ -157,8 +166,7 @@ class Worker(Process):
         return isinstance(plan, Stream) and plan.each["allow_failed"] > 0
 
     def _fail(self, step: PlannedStep, number: int) -> None:
-        error = {"step": step.key, "task": step.task, "type": "Error", "message": "no", "traceback": ""}
-        verdict = self.state.fail(JOB, step.key, error, attempt=number)
+        verdict = self.state.fail(JOB, step.key, _error(step), attempt=number)
         self.say("failed", step.key, number, verdict)
         if verdict == "failed":
             self.send([f"={key}" for key in step.errbacks])
@@ -206,3 +214,7 @@ class Worker(Process):
         self.say("opened", run.step.key, run.number, *answer)
         if answer[0] != "fenced":
             self.send(answer[1:])
+
+
+def _error(step: PlannedStep) -> dict[str, str]:
+    return {"step": step.key, "task": step.task, "type": "Error", "message": "no", "traceback": ""}
