@@ -7,7 +7,7 @@ from celery import chain, group
 
 from coordinator.states import State
 from tests.flows import add, double, flaky
-from tests.integration.by_hand import JOB, Hand
+from tests.integration.by_hand import JOB, WORKER, Hand
 from tests.waiting import wait_until
 
 
@@ -110,7 +110,7 @@ def test_step_is_not_held_up_when_a_forgotten_one_with_a_countdown_stood_in_its_
     job.expand("1", chain(add.si(1, 1), add.si(2, 2)))
     job.run("1/0")
     number = job.begin("1/1")
-    job.state.release(JOB, "1/1", "lost", "w#")
+    job.state.release(JOB, "1/1", "lost", WORKER)
     assert job.begin("1/1") == number + 1
 
 

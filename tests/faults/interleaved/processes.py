@@ -35,7 +35,7 @@ class Process:
         self.outbox = Outbox(self.state, wire)  # type: ignore[arg-type]
         self._let_others_act_before(self.state._run, "keeping", MEANWHILE)
         self._let_others_act_before(self.state.client, "execute_command", MEANWHILE_READ)
-        for call in ("_steer", "complete", "sent_since"):
+        for call in ("_steer", "complete", "sent"):
             self._let_others_act_before(self.state, call, MEANWHILE_OFTEN)
 
     def _let_others_act_before(self, owner: Any, name: str, share: float) -> None:
