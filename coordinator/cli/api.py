@@ -82,7 +82,7 @@ def _web() -> Any:
         from coordinator.web import settings, tokens  # noqa: F401  names of ``web`` from here on
     except ModuleNotFoundError as error:
         raise click.UsageError(
-            f"expected the package {error.name}, found none; do: pip install 'batuta[api]'",
+            f"expected the package {error.name}, found none; install Batuta with its extra api",
             click.get_current_context(),
         ) from error
     return web

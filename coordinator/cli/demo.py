@@ -59,7 +59,7 @@ def use_shipped_jobs() -> Path:
     """
     for needed in ("polars", "numpy", "zstandard", "jinja2"):
         if registry.is_missing(needed):
-            raise InvalidRequest(f"expected {needed}, found none; do: pip install 'batuta[process-data]'")
+            raise InvalidRequest(f"expected {needed}, found none; install Batuta with its extra process-data")
     wheels = find_spec(registry.SHIPPED)
     os.environ["COORDINATOR_JOBS"] = registry.SHIPPED if wheels else registry.DEFAULT
     folder = Path(wheels.origin or "").parent if wheels else Path(__file__).resolve().parents[2]

@@ -97,4 +97,6 @@ def _traces() -> Iterator[Finding]:
         found = (
             "OpenTelemetry's variables say where traces go, but its instrumentation of Celery is not there"
         )
-        yield Finding("traces", WARN, found, "pip install 'batuta[otel]', or OTEL_SDK_DISABLED=true")
+        yield Finding(
+            "traces", WARN, found, "install Batuta with its extra otel, or set OTEL_SDK_DISABLED=true"
+        )

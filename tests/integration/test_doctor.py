@@ -161,4 +161,4 @@ def test_doctor_tells_when_traces_are_asked_for_and_none_are_made(coordinator, m
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
 
     found = finding(coordinator, "traces")
-    assert found.level == "warn" and "batuta[otel]" in found.advice
+    assert found.level == "warn" and "extra otel" in found.advice
