@@ -90,6 +90,7 @@ def test_alert_is_said_once_in_a_while_when_many_are_alike(coordinator, start_wo
     other = failed(coordinator, "the table is gone")
 
     wait_until(lambda: f"job {other}: failed" in ops.titles(), what="the other failure")
+    wait_until(lambda: set(deliveries(coordinator).values()) == {State.SUCCEEDED}, what="all posts")
 
     assert len(ops.taken) == 2
     assert len(coordinator.alerts()) == 11
