@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import secrets
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -24,6 +25,7 @@ from coordinator.errors import (
     BatutaError,
     InvalidParams,
     JobNotFound,
+    OutOfMemory,
     StateUnreachable,
     Unreachable,
     error_document,
@@ -95,9 +97,7 @@ class Attempt:
             time.sleep(REQUEUE_PAUSE_S)  # the message comes back at once
             raise Reject(str(error), requeue=True) from error
         try:
-            with limits(self.task, self._on_hard_limit):
-                self.task.before_start(self.task.request.id, args, kwargs)
-                value = self.task.body(*args, **kwargs)
+            value = self._run(args, kwargs)
         except Retry as again:
             self._defer(again)
             raise
@@ -171,7 +171,7 @@ class Attempt:
     def _not_run(self, answer: list[Any]) -> Any:
         verdict = answer[0]
         if verdict in ("recorded", "expanded"):
-            self._send_left(answer[1:])
+            self._send(answer[1:], is_left=True)
             return f"already {verdict}"
         if verdict == "exhausted":
             self.number = answer[1]
@@ -185,6 +185,25 @@ class Attempt:
             self.task.send_event("task-revoked", terminated=False, signum=None, expired=False)
         logger.info("step-not-run", extra={"step": self.task.request.id, "verdict": verdict})
         raise Ignore(f"{verdict} {answer[1:]}")
+
+    # -- run ----------------------------------------------------------------
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the task's code.
+
+        Raises:
+            OutOfMemory: for a MemoryError, at which Celery would end the whole worker. What the code held
+                is let go of, or there is no memory left to record the failure with.
+        """
+        try:
+            with limits(self.task, self._on_hard_limit):
+                self.task.before_start(self.task.request.id, args, kwargs)
+                return self.task.body(*args, **kwargs)
+        except MemoryError as error:
+            traceback.clear_frames(error.__traceback__)
+            raise OutOfMemory(
+                "the step used up the memory that its process may have (MemoryError)"
+            ) from error
 
     # -- finish and send ----------------------------------------------------
 
@@ -235,18 +254,18 @@ class Attempt:
         self._send(answer[1:])
         return "expanded into batches"
 
-    def _send(self, triggers: Sequence[str]) -> None:
-        """Send what follows; what can't be sent now stays in the outbox, for the reconciler."""
-        try:
-            self.outbox.send(self.job, triggers)
-        except Unreachable as error:
-            logger.warning("left-in-outbox: %s: %s", self.task.request.id, error)
+    def _send(self, triggers: Sequence[str], *, is_left: bool = False) -> None:
+        """Send what follows; what can't be sent now stays in the outbox, for the reconciler.
 
-    def _send_left(self, triggers: Sequence[str]) -> None:
-        """Send what another attempt has left, by the plan as it is now: this one has not begun the step."""
+        Args:
+            is_left: another attempt left it; it goes by the plan as it is now, for this one has not begun.
+        """
         try:
-            for trigger in triggers:
-                self.outbox.send_again(self.job, trigger)
+            if not is_left:
+                self.outbox.send(self.job, triggers)
+            else:
+                for trigger in triggers:
+                    self.outbox.send_again(self.job, trigger)
         except Unreachable as error:
             logger.warning("left-in-outbox: %s: %s", self.task.request.id, error)
 

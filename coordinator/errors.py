@@ -98,6 +98,10 @@ class StepTooLarge(BatutaError):
     """A step's arguments or result are over the size limit."""
 
 
+class OutOfMemory(BatutaError):
+    """A step used up the memory of its process: raised for Python's MemoryError."""
+
+
 class TooManyFailed(BatutaError):
     """More items of an each failed than its share allows."""
 
