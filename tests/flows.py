@@ -115,6 +115,11 @@ def sum_to(p: SumParams) -> Any:
     return chain(count_to.s(p.n), each(double.s(), join=total.s()))
 
 
+def until_ended() -> None:
+    """Run on: somebody must end this step."""
+    wait_until(lambda: False, timeout_s=60, what="somebody to end this step")
+
+
 @app.task(bind=True)
 def until_cancelled(self: Any, path: str) -> str:
     """Run until the job is cancelled, then say so in a file."""
@@ -128,17 +133,17 @@ def until_cancelled(self: Any, path: str) -> str:
 def stubborn(path: str) -> None:
     """Never look at whether the job was cancelled."""
     Path(path).write_text(str(os.getpid()))
-    time.sleep(60)
+    until_ended()
 
 
 @app.task(time_limit=1)
 def too_long() -> None:
-    time.sleep(60)
+    until_ended()
 
 
 @app.task(soft_time_limit=1)
 def softly_too_long() -> None:
-    time.sleep(60)
+    until_ended()
 
 
 @app.task
@@ -191,18 +196,17 @@ def slowly(x: int, pause_s: float) -> int:
 
 
 class _Hooked(Step):
-    """Its hook takes a while, then leaves a file."""
+    """Its hook waits for a file, then leaves another."""
 
     abstract = True
 
     def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
-        path, pause_s = args
-        time.sleep(pause_s)
-        Path(path).touch()
+        wait_until(Path(args[0]).exists, what=args[0])
+        Path(f"{args[0]}.seen").touch()
 
 
 @app.task(base=_Hooked)
-def hooked(path: str, pause_s: float) -> int:
+def hooked(path: str) -> int:
     return 1
 
 

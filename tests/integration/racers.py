@@ -23,13 +23,14 @@ def run_on(self: Any, path: str, is_polite: bool, longest_s: float = 30) -> str:
     """Write down that this runs, and that it was told to stop or ran to its end."""
     note(path, f"began {os.getpid()}")
     ends = time.monotonic() + longest_s
-    while time.monotonic() < ends:
-        if is_polite and self.cancelled:
-            note(path, f"stopped {time.time()}")
-            return "stopped"
-        time.sleep(0.02)
-    note(path, f"ended {time.time()}")
-    return "ended"
+    wait_until(
+        lambda: time.monotonic() > ends or (is_polite and self.cancelled),
+        timeout_s=longest_s + 1,
+        what="the end of this step",
+    )
+    how = "ended" if time.monotonic() > ends else "stopped"
+    note(path, f"{how} {time.time()}")
+    return how
 
 
 @app.task

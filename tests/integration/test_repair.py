@@ -9,9 +9,10 @@ import pytest
 from celery import chain, chord, group
 from celery.worker import state as worker_state
 
-from coordinator import reconciler, renewal, watermark
+from coordinator import reconciler, watermark
 from coordinator.attempt import owner_of
 from coordinator.reconciler import ReconcilerStep
+from coordinator.renewal import Renewal
 from coordinator.watermark import Watermark
 from tests.facade import running
 from tests.flows import add, double, hooked, slowly, total
@@ -55,10 +56,17 @@ def test_hook_is_called_to_its_end_when_it_lasts_longer_than_the_grace(
     """The step is recorded before it: nobody would call the hook again."""
     services.env.update(COORDINATOR_GRACE_S="0.2", COORDINATOR_TICK_S="0.1")
     start_worker(concurrency=1)
+    gate, client = tmp_path / "gate", coordinator.state_manager.client
 
-    assert coordinator.wait(coordinator.launch(hooked.si(str(tmp_path / "hook"), 1.5)), timeout_s=20) == 1
+    def scripts() -> int:
+        return int(client.info("commandstats")["cmdstat_evalsha"]["calls"])
 
-    wait_until((tmp_path / "hook").exists, what="the hook to end")
+    assert coordinator.wait(coordinator.launch(hooked.si(str(gate))), timeout_s=20) == 1
+    before = scripts()
+    wait_until(lambda: scripts() > before + 50, what="the ticks of more than a second: a few scripts each")
+    gate.touch()
+
+    wait_until((tmp_path / "gate.seen").exists, what="the hook to end")
 
 
 # -- threads: what goes on while something else lasts -------------------------
@@ -131,9 +139,15 @@ def test_leases_are_lengthened_no_more_when_the_worker_is_ended_at_once(threads)
     wait_until(lambda: "leases" not in [t.name for t in threading.enumerate()], what="the thread to end")
 
 
-def test_worker_is_idle_when_no_request_is_active(coordinator):
-    looks = renewal.Renewal(coordinator._parts, "w@h")
-    assert looks.is_idle == (not worker_state.active_requests)
+def test_worker_is_idle_when_no_request_is_active(coordinator, monkeypatch):
+    active: set[object] = set()
+    monkeypatch.setattr(worker_state, "active_requests", active)
+    looks = Renewal(coordinator._parts, "w@h")
+    assert looks.is_idle
+
+    active.add(object())
+
+    assert not looks.is_idle
 
 
 @pytest.mark.brokers("rabbitmq")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from tests.servers.process import Process, wait_ready
 
 
-class Server:
+class Server(ABC):
     """One node; its ports and password stay the same over restarts."""
 
     start_timeout_s: float
@@ -16,8 +17,8 @@ class Server:
     data: Path
     process: Process
 
-    def launch(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def launch(self) -> None: ...
 
     def wait_ready(self) -> None:
         wait_ready(self.process, self._answers, what=type(self).__name__, timeout_s=self.start_timeout_s)
@@ -39,5 +40,5 @@ class Server:
             shutil.rmtree(self.data, ignore_errors=True)
         self.start()
 
-    def _answers(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _answers(self) -> bool: ...

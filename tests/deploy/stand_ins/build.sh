@@ -17,9 +17,9 @@ say() { printf 'stand-ins: %s\n' "$*" >&2; }
 
 if ! docker image inspect "$base" >/dev/null 2>&1; then
     say "$base, with debootstrap"
-    debootstrap --variant=minbase bookworm "$work/root" >"$work/log" 2>&1 || { tail -5 "$work/log" >&2; exit 1; }
-    rm -rf "$work/root/var/cache/apt/archives" "$work/root/var/lib/apt/lists"
-    tar -C "$work/root" -c . | docker import - "$base" >/dev/null
+    debootstrap --variant=minbase bookworm "$work/debian" >"$work/log" 2>&1 || { tail -5 "$work/log" >&2; exit 1; }
+    rm -rf "$work/debian/var/cache/apt/archives" "$work/debian/var/lib/apt/lists"
+    tar -C "$work/debian" -c . | docker import - "$base" >/dev/null
 fi
 
 # build FOLDER NAME…
