@@ -67,11 +67,10 @@ class Journal(_Backend):
             error = result if isinstance(result, BaseException) else RuntimeError(str(result))
             is_unbegun = str(error) in _UNBEGUN
             document = error_document(getattr(request, "task", "") or "", task_id, error)
-            owner = owner_of(getattr(request, "hostname", None) or "")
+            owner = "?" if is_unbegun else owner_of(getattr(request, "hostname", None) or "")
             document["message"] = _UNBEGUN.get(str(error), document["message"])
             # In the process that ran it the attempt is known: a later one of this worker must not fail by it.
             fence = getattr(request, "fence", None)
-            owner = "?" if is_unbegun else owner
             header = getattr(request, HEADER, None) or {}
             says = {"epoch": header.get("epoch", FIRST_EPOCH), "phase": header.get("phase", "")}
             self.app.parts.state.fail(*step, document, attempt=fence, owner=owner, **says)

@@ -47,12 +47,12 @@ class Outbox:
             if trigger in named:
                 continue
             steps = self._state.plan(job, prefix_of(trigger)).sent_by(trigger)
-            count += self._deliver(job, trigger, steps, epoch=epoch)
+            count += self._deliver(job, [trigger], steps, epoch=epoch)
         return count
 
     def send_first(self, job: str, plan: Plan) -> int:
         """Send what a job begins with, from the plan that it was just submitted with."""
-        return self._deliver(job, plan.root_trigger, plan.sent_by(plan.root_trigger), epoch=FIRST_EPOCH)
+        return self._deliver(job, [plan.root_trigger], plan.sent_by(plan.root_trigger), epoch=FIRST_EPOCH)
 
     def send_again(self, job: str, trigger: str) -> int:
         """Send what a trigger names and is neither recorded nor running: for an entry that was left.
@@ -69,7 +69,7 @@ class Outbox:
             self._state.sent(job, [trigger], epoch, since)
             return 0
         steps = self._open_steps(job, trigger, plan, epoch)
-        return self._deliver(job, trigger, steps, plan.sent_by(trigger), epoch=epoch, since=since)
+        return self._deliver(job, [trigger], steps, plan.sent_by(trigger), epoch=epoch, since=since)
 
     def send_lost(self, job: str, keys: Collection[str]) -> int:
         """Send steps again whose messages were lost, all at once, unless they have begun meanwhile.
@@ -78,17 +78,17 @@ class Outbox:
         """
         triggers = [f"={key}" for key in keys]
         since = self._state.note_outbox(job, *triggers)
-        epoch = self._state.look_at_epoch(job)
-        lost = [step for step in self.frontier(job) if step.key in keys]
-        steps = self._due_now(job, lost, have_waited=True)
-        self._hand_over(job, steps, self._state.retries(job), epoch=epoch)
-        self._state.sent(job, triggers, epoch, since)
-        return len(steps)
+        epoch, ready = self._look(job)
+        return self._deliver(job, triggers, [s for s in ready if s.key in keys], epoch=epoch, since=since)
 
     def frontier(self, job: str) -> list[PlannedStep]:
         """Return the steps that are ready, not recorded, not running and not waiting for a timer."""
+        return self._look(job)[1]
+
+    def _look(self, job: str) -> tuple[str, list[PlannedStep]]:
+        """Return a job's epoch, and its frontier as it was not before that."""
         epoch = self._state.look_at_epoch(job)  # before the journal
-        return self._open_steps(job, FRONTIER, self._state.plan(job), epoch)
+        return epoch, self._open_steps(job, FRONTIER, self._state.plan(job), epoch)
 
     def _deliver_named(self, job: str, triggers: Sequence[str], epoch: str) -> int:
         """Send steps that are named one by one and have never been sent, all at once."""
@@ -101,23 +101,24 @@ class Outbox:
     def _deliver(
         self,
         job: str,
-        trigger: str,
+        triggers: Sequence[str],
         steps: Sequence[PlannedStep],
         named: Sequence[PlannedStep] = (),
         *,
         epoch: str,
         since: str = "",
     ) -> int:
-        """Send steps, all that the trigger names or those that are left of them, and take it off the outbox.
+        """Send steps, all that triggers of one sort name or what is left, and take these off the outbox.
 
         Args:
-            since: when the entry was noted that goes; any goes if it is ''.
+            since: when the entries were noted that go; any go if it is ''.
         """
-        steps = self._due_now(job, steps, have_waited=trigger.startswith("="))
-        retries = self._state.retries(job) if trigger.startswith("=") or trigger == FRONTIER else {}
-        touch = _Touch(self._state, job, trigger, since)
+        is_named = triggers[0].startswith("=")
+        steps = self._due_now(job, steps, have_waited=is_named)
+        retries = self._state.retries(job) if is_named or triggers[0] == FRONTIER else {}
+        touch = _Touch(self._state, job, triggers, since)
         self._hand_over(job, steps, retries, touch, epoch=epoch)
-        self._note_sent(job, [trigger], named or steps, epoch, touch.since)
+        self._note_sent(job, triggers, named or steps, epoch, touch.since)
         return len(steps)
 
     def _note_sent(
@@ -184,11 +185,11 @@ class Outbox:
 
 
 class _Touch:
-    """Says now and then that a trigger's many messages are still being sent."""
+    """Says now and then that the many messages of triggers are still being sent."""
 
-    def __init__(self, state: StateManager, job: str, trigger: str, since: str) -> None:
+    def __init__(self, state: StateManager, job: str, triggers: Sequence[str], since: str) -> None:
         self.since = since
-        self._touch = functools.partial(state.touch, job, trigger)
+        self._touch = functools.partial(state.touch, job, *triggers)
         self._at = time.monotonic()
 
     def __call__(self) -> None:
@@ -196,7 +197,7 @@ class _Touch:
             with contextlib.suppress(
                 StateUnreachable
             ):  # then somebody else may send them too, which is harmless
-                touched = self._touch(self.since)
+                touched = self._touch(since=self.since)
                 self.since = touched if self.since and touched else self.since
             self._at = time.monotonic()
 

@@ -26,7 +26,7 @@ from coordinator.counted import counted
 from coordinator.errors import BatutaError, BrokerUnreachable, JobNotFound, StateUnreachable
 from coordinator.parts import Parts
 from coordinator.quiet import QuietJobs
-from coordinator.renewal import Renewal
+from coordinator.renewal import SHORT_PAUSE_S, Renewal
 from coordinator.state.steps import CAME_BACK_EMPTY
 from coordinator.variables import strangers
 from coordinator.watermark import Watermark
@@ -39,8 +39,6 @@ AT_ONCE = 200
 LOOKS, VERDICTS_S = 100, 0.5
 #: Jobs looked at whether they are kept still, and how often: 6 million a day.
 PRUNED_AT_ONCE, PRUNED_EVERY_S = 1000, 15.0
-#: From one tick to the next where something is left to do.
-SHORT_PAUSE_S = 0.05
 #: While one tick lasts, how often the others are told that somebody repairs.
 LED_AGAIN_AFTER_S = 1.0
 

@@ -46,14 +46,17 @@ class Routing:
 
     def queue_of(self, step: PlannedStep) -> str:
         """Return the name of the queue that a step goes to."""
-        options = self.options_of(step)
-        queue = options.get("queue") or options.get("routing_key") or self._app.conf.task_default_queue
-        return str(getattr(queue, "name", queue))
+        return self._queue_in(self.options_of(step))
 
     def lane_of(self, step: PlannedStep) -> str:
         """Return the name of what is first in, first out: a queue, or the messages of one priority in it."""
-        priority = self.options_of(step).get("priority")
-        return self.queue_of(step) + ("" if priority is None else f"{PRIORITY_MARK}{priority}")
+        options = self.options_of(step)
+        priority = options.get("priority")
+        return self._queue_in(options) + ("" if priority is None else f"{PRIORITY_MARK}{priority}")
+
+    def _queue_in(self, options: dict[str, Any]) -> str:
+        queue = options.get("queue") or options.get("routing_key") or self._app.conf.task_default_queue
+        return str(getattr(queue, "name", queue))
 
     def _is_fixed(self) -> bool:
         """Whether the routes look at a task's name alone, and the tasks are all there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -12,7 +13,7 @@ import click
 from coordinator.cli.exits import DETACHED
 from coordinator.cli.options import common, kind_option, optional_job_argument, state_option
 from coordinator.cli.output import clock, show_json
-from coordinator.cli.progress import View
+from coordinator.cli.progress import PlainLines
 from coordinator.cli.session import Session
 from coordinator.cli.watch import patient
 from coordinator.states import State
@@ -98,7 +99,7 @@ def followed(coordinator: Coordinator, job_id: str) -> Iterator[Event]:
 
 def all_events(session: Session, kind: str | None, *, follow: bool) -> Iterator[Event]:
     """Yield the events of all jobs: those that are kept, or for ever those that come."""
-    feed, tell = session.coordinator().feed(past=not follow), View().note
+    feed, tell = session.coordinator().feed(past=not follow), PlainLines(sys.stdout).note
     session.say("all that is kept" if not follow else "from now on; Ctrl-C ends it")
     yield from feed.new(kind)
     while follow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from contextlib import AbstractContextManager
 from typing import IO
 
@@ -47,9 +48,9 @@ class View(AbstractContextManager["View"]):
         """Return what, when it differs, is worth showing."""
         return status.state, status.steps_done, status.steps_total
 
+    @abstractmethod
     def draw(self, status: JobStatus) -> None:
         """Show ``status``."""
-        raise NotImplementedError
 
     def tell(self, text: str) -> None:
         """Show a note."""

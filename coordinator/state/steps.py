@@ -195,15 +195,15 @@ class Steps(Views):
         """Note that error callbacks were sent: see ``lua/called.lua``."""
         self._run("called", self.keys.named(job, "m r x outbox"), [job, self._lease_ms, *triggers])
 
-    def touch(self, job: str, trigger: str, since: str = "") -> str:
-        """Say that a trigger's many messages are still being sent, so that nobody else sends them.
+    def touch(self, job: str, *triggers: str, since: str = "") -> str:
+        """Say that the many messages of triggers are still being sent, so that nobody else sends them.
 
         Args:
-            since: only an entry that was noted then; any if it is ''.
+            since: only entries that were noted then; any if it is ''.
 
-        Returns: the time that it has now, '' if it is not there.
+        Returns: the time that they have now, '' if none is there.
         """
-        return str(self._run("stamp", self.keys.named(job, "outbox"), [job, since, trigger])[0])
+        return str(self._run("stamp", self.keys.named(job, "outbox"), [job, since, *triggers])[0])
 
     def note_outbox(self, job: str, *triggers: str) -> str:
         """Note that what triggers name must be sent; returns when it was noted."""

@@ -7,6 +7,7 @@ reads change nothing.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from coordinator.stream import Stream
 PARTS_AT_ONCE = 100
 
 
-class Streamed:
+class Streamed(ABC):
     """What is recorded about streams."""
 
     client: Any
@@ -73,5 +74,5 @@ class Streamed:
             found.append({"owner": owner, "item": int(item), **loads(text)})
         return sorted(found, key=lambda failed: (failed["owner"], failed["item"]))
 
-    def value_of_record(self, job: str, key: str, text: bytes | str | None) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def value_of_record(self, job: str, key: str, text: bytes | str | None) -> Any: ...

@@ -65,10 +65,11 @@ local function epoch_of(meta_key)
   return redis.call('HGET', meta_key, 'epoch') or '0'
 end
 
--- The number of the attempt that a record is of, or nil.
+-- The number of the attempt that a record is of, and its worker's name, or nil.
 -- Not decoded: a value may be JSON that cjson refuses (a lone surrogate, a deep nesting).
 local function attempt_of(record)
-  return tonumber(string.match(string.sub(record, -400), '.*,%s*(%d+),%s*%d+,%s*%d+,%s*"[^"]*"') or nil)
+  local attempt, worker = string.match(string.sub(record, -400), '.*,%s*(%d+),%s*%d+,%s*%d+,%s*"([^"]*)"')
+  return tonumber(attempt or nil), worker
 end
 
 -- Whether a step is an error callback of the failure that the job has failed with.

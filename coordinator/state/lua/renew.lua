@@ -14,6 +14,5 @@ if a then
   end
   return {is_own and state ~= 'cancelled' and 'over' or 'lost', state}
 end
-local record = redis.call('HGET', KEYS[4], ARGV[2])
-local worker = record and string.match(string.sub(record, -400), '.*,%s*%d+,%s*%d+,%s*%d+,%s*"([^"]*)"')
+local _, worker = attempt_of(redis.call('HGET', KEYS[4], ARGV[2]) or '')
 return {worker and string.sub(ARGV[3], 1, #worker + 1) == worker .. '~' and 'over' or 'lost', state}

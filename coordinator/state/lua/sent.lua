@@ -3,8 +3,7 @@
 -- ARGV: 1 job, 2 epoch in which it was sent: what was noted in another names other messages, 3 when the entries were
 --       noted that go (ms; '' for whenever): what was noted later names more, 4… triggers
 -- Returns: 'ok'
-local meta = redis.call('HMGET', KEYS[1], 'state', 'epoch')
-if meta[1] and (meta[2] or '0') ~= ARGV[2] then return 'ok' end
+if epoch_of(KEYS[1]) ~= ARGV[2] then return 'ok' end
 for i = 4, #ARGV do
   local member = ARGV[1] .. '|' .. ARGV[i]
   local since = ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[2], member)
