@@ -1,8 +1,8 @@
 """The next step's message of a fan-out, made from the last one without Celery's and kombu's way to it.
 
-Owns what differs between messages that are alike. Invariant: on the wire a message is what
-Celery, kombu and py-amqp would have made; ``tests/integration/test_template.py`` compares. Who
-listens to Celery's publish signals gets Celery's way.
+Owns what differs between messages that are alike. Invariant: on the wire a message is what it
+is by Celery's way; ``tests/integration/test_template.py`` compares. Who listens to Celery's
+publish signals gets Celery's way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from celery import Celery, signals
 from celery.utils.saferepr import saferepr
 from kombu.utils import json
 
-from coordinator.alike import Table, around_headers, short_text
+from coordinator.alike import UNSAID, Table, around_headers, short_text
 
 #: Properties that stand between the headers and the id, one byte each.
 BEFORE_ID = ("delivery_mode", "priority")
@@ -94,6 +94,7 @@ class Template:
             and not app.conf.task_send_sent_event
             and "expires" not in message
             and "headers" in options
+            and UNSAID.keys().isdisjoint(options["headers"])
             and "compression" not in properties["application_headers"]
             and (properties["content_type"], properties["content_encoding"]) == JSON
         )

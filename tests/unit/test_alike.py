@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from amqp import Message
+from celery import Celery
+from celery.app.task import Context
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.alike import AlikeMessage, Table, entry, table
+from coordinator.alike import UNSAID, AlikeMessage, Table, entry, table
 
 SCALARS = (
     st.none()
@@ -51,6 +53,19 @@ def test_message_has_its_own_values_when_others_are_equal_to_them():
         made, expected = (sort("", application_headers={"x": value}) for sort in (AlikeMessage, Message))
 
         assert made._serialize_properties() == expected._serialize_properties()
+
+
+def test_header_stays_off_the_wire_when_celery_means_the_same_without_it():
+    """These are what Celery says of every task, and a worker's request has them by itself."""
+    every = Celery(set_as_current=False).amqp.as_task_v2("the-id", "the-task").headers
+    assert {name: every[name] for name in UNSAID} == UNSAID
+    assert {name: getattr(Context(), name) for name in UNSAID} == UNSAID
+
+    said = AlikeMessage("", application_headers=every).properties["application_headers"]
+
+    assert said == {name: value for name, value in every.items() if name not in UNSAID}
+    other = dict.fromkeys(UNSAID, 1)
+    assert AlikeMessage("", application_headers=other).properties["application_headers"] == other
 
 
 def test_table_has_the_value_of_now_when_an_object_was_changed_since():
