@@ -17,6 +17,7 @@ LOOK_S = 0.005
 #: Of a message of py-amqp's: as long as a step's of Batuta, which is counted in the row "message".
 BODY = b"x" * 655
 PATIENCE_S = 900
+NATURAL_PATIENCE_S = 240
 
 
 class Plain:
@@ -44,7 +45,7 @@ class Plain:
         return result.backend.get_result(result.id)
 
     def wait_naturally(self, result: Any) -> Any:
-        return result.get(timeout=PATIENCE_S)
+        return result.get(timeout=NATURAL_PATIENCE_S)
 
     def chain(self, length: int, path: str) -> None:
         assert self.wait(stamps(self.tasks, length, path).apply_async()) == length
