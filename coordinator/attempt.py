@@ -199,12 +199,15 @@ class Attempt:
         try:
             with limits(self.task, self._on_hard_limit):
                 self.task.before_start(self.request.id, args, kwargs)
-                return self.task.body(*args, **kwargs)
+                value = self.task.body(*args, **kwargs)
         except MemoryError as error:
             traceback.clear_frames(error.__traceback__)
             raise OutOfMemory(
                 "the step used up the memory that its process may have (MemoryError)"
             ) from error
+        if was_told_to_stop(self.request):  # delivered again, it is dropped, or run anew if its job goes on
+            raise Reject("the step was told to stop, and may have done half of its work", requeue=True)
+        return value
 
     # -- finish and send ----------------------------------------------------
 
@@ -314,3 +317,8 @@ class Attempt:
 def owner_of(hostname: str) -> str:
     """Return what the lease tokens of this life of a worker start with."""
     return f"{hostname}~{INSTANCE}#"
+
+
+def was_told_to_stop(request: Any) -> bool:
+    """Whether the code of a request has seen that it is cancelled: what it gives then is no result."""
+    return bool(getattr(request, "cancelled_asked", (0.0, False))[1])

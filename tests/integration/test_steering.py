@@ -6,12 +6,15 @@ import time
 import pytest
 from celery import chain, chord
 
+from coordinator import each
 from coordinator.errors import IllegalTransition, InvalidRequest, JobCancelled, JobFailed
 from coordinator.states import State, StepState
 from tests.facade import running
 from tests.flows import (
     add,
     double,
+    half_or_whole,
+    lines,
     mark,
     softly_too_long,
     stubborn,
@@ -44,8 +47,31 @@ def test_running_step_sees_within_two_seconds_when_its_job_is_cancelled(coordina
     assert time.monotonic() - at < 2
     with pytest.raises(JobCancelled):
         coordinator.wait(job, timeout_s=5)
-    wait_until(lambda: coordinator.status(job).steps_done == 1, what="the result to be recorded")
+    wait_until(lambda: not running(coordinator, job), what="the step to end")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("is_in_batch", [False, True], ids=["a step", "an item"])
+def test_step_runs_again_at_a_retry_when_it_had_returned_because_its_job_was_cancelled(
+    is_in_batch, coordinator, start_worker, tmp_path
+):
+    """What it gave is half a value: it was recorded, and the job that was retried went on with it."""
+    start_worker()
+    gate = tmp_path / "gate"
+    runs = tmp_path / "gate.runs"
+    canvas = half_or_whole.s(str(gate))
+    if is_in_batch:
+        canvas = chain(mark.s([str(gate)], str(tmp_path / "list")), each(half_or_whole.s(), batch=1))
+    job = coordinator.launch(canvas)
+    wait_until(lambda: lines(runs), what="the step to run")
+    coordinator.cancel(job)
+    wait_until(lambda: not running(coordinator, job), what="the step to end")
+    gate.touch()
+
+    coordinator.retry(job)
+
+    assert coordinator.wait(job, timeout_s=20) == (["whole"] if is_in_batch else "whole")
+    assert len(lines(runs)) == 2
 
 
 def test_stubborn_step_is_ended_after_the_grace_when_its_job_is_cancelled(
