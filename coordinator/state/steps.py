@@ -189,7 +189,8 @@ class Steps(Views):
     def noted_at(self, job: str, trigger: str) -> str:
         """Return when a trigger was put in the outbox (ms since 1970, by Redis), 0 if it is not there."""
         key, member = self.keys.named(job, "outbox")[0], f"{job}|{trigger}"
-        return f"{self._run.keeping(lambda client: client.zscore(key, member)) or 0:.0f}"
+        at = self._run.keeping(lambda client: client.zscore(key, member))
+        return "0" if at is None else repr(at)  # to the microsecond
 
     def called(self, job: str, triggers: list[str]) -> None:
         """Note that error callbacks were sent: see ``lua/called.lua``."""

@@ -13,6 +13,7 @@ from coordinator import reconciler, watermark
 from coordinator.attempt import owner_of
 from coordinator.reconciler import ReconcilerStep
 from coordinator.renewal import Renewal
+from coordinator.state.plans import FIRST_EPOCH
 from coordinator.watermark import Watermark
 from tests.facade import running
 from tests.flows import add, double, hooked, slowly, total
@@ -214,6 +215,20 @@ def test_entry_stays_when_it_was_noted_after_a_retry_from_that_its_sender_did_no
 
     job.another.sent(JOB, ["=1"], job.another.look_at_epoch(JOB))
     assert job.state.noted(JOB, {"=1"}) == set()
+
+
+def test_entry_stays_when_it_was_noted_anew_within_the_same_millisecond(hand):
+    """By a lease that ran out, or a retry, just after its sender looked; its process may be killed then."""
+    job = hand(add.s(1, 1))
+    for _ in range(100):
+        seen = job.state.note_outbox(JOB, "=0")
+        job.state.note_outbox(JOB, "=0")
+
+        job.another.sent(JOB, ["=0"], FIRST_EPOCH, seen)
+
+        assert "=0" in job.noted
+        job.another.sent(JOB, ["=0"], FIRST_EPOCH, job.another.noted_at(JOB, "=0"))
+        assert "=0" not in job.noted
 
 
 def test_probe_goes_the_way_of_the_step_when_that_has_a_priority(coordinator, monkeypatch):

@@ -48,9 +48,8 @@ local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'r
 moved(KEYS[1], state, to)
 redis.call('HSET', KEYS[1], 'state', to)
 redis.call('HDEL', KEYS[1], 'finished', 'error', 'reason')
-local now = now_ms()
-redis.call('ZADD', KEYS[8], now, ARGV[1])
-redis.call('ZADD', KEYS[9], now, ARGV[1] .. '|*')
+redis.call('ZADD', KEYS[8], now_ms(), ARGV[1])
+must_send(KEYS[9], ARGV[1] .. '|*')
 for i = 1, 13 do
   if i ~= 8 and i ~= 9 then redis.call('PERSIST', KEYS[i]) end
 end

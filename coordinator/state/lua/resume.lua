@@ -16,9 +16,8 @@ local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'r
 moved(KEYS[1], state, to)
 redis.call('HSET', KEYS[1], 'state', to)
 redis.call('HDEL', KEYS[1], 'finished', 'error', 'reason')
-local now = now_ms()
-redis.call('ZADD', KEYS[3], now, job)
-redis.call('ZADD', KEYS[4], now, job .. '|*')
+redis.call('ZADD', KEYS[3], now_ms(), job)
+must_send(KEYS[4], job .. '|*')
 if ARGV[2] == 'retry' then
   redis.call('HINCRBY', KEYS[1], 'retried', 1)
   redis.call('ZREM', KEYS[4], job .. '|!deadline') -- of before, where its reconciler was killed

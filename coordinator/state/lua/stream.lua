@@ -66,7 +66,7 @@ local function open(s, share)
   redis.call('HSET', s.keys.s, step, cjson.encode(share))
   add(s, 'open', 1)
   if s.moving then
-    redis.call('ZADD', s.keys.outbox, now_ms(), s.job .. '|=' .. step)
+    must_send(s.keys.outbox, s.job .. '|=' .. step)
     s.answer[#s.answer + 1] = '=' .. step
   end
 end

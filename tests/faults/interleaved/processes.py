@@ -138,7 +138,7 @@ class Reconciler:
         """Send what is due and what was left, and take back the leases that ran out."""
         dice = self._host.course.dice
         shard = self._state.keys.shard_of(JOB)
-        found = self._state.overdue(0, 1000)[shard]
+        found = self._state.overdue(-1, 1000)[shard]  # also what was noted in this millisecond
         todo = sorted(self._state.due(shard))
         for member in sorted(found.leases):
             key = member.partition("|")[2]
