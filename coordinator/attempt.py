@@ -266,11 +266,11 @@ class Attempt:
         """
         try:
             if not is_left:
-                self.outbox.send(self.job, triggers)
+                self.outbox.send(self.job, triggers, self._epoch)
             else:
                 for trigger in triggers:
                     self.outbox.send_again(self.job, trigger)
-        except Unreachable as error:
+        except (Unreachable, JobNotFound) as error:  # or its canvas was forgotten meanwhile
             logger.warning("left-in-outbox: %s: %s", self.request.id, error)
 
     def _patiently(self, write: Callable[..., T], *args: Any) -> T:

@@ -253,9 +253,9 @@ class Coordinator(Submission):
         if (window is not None and window < 1) or (batch is not None and batch < 0):
             raise InvalidRequest(f"expected a window from 1 and a batch from 0, got {window} and {batch}")
         named = parse_step_id(step)
-        self._state.look_at_epoch(job)
+        epoch = self._state.look_at_epoch(job)
         triggers = self._state.tune(job, named[1] if named else step, window=window, batch=batch)
-        self._parts.outbox.send(job, triggers)
+        self._parts.outbox.send(job, triggers, epoch)
         return self._state.status(job)
 
     def failed_items(self, job: str) -> list[dict[str, Any]]:

@@ -38,9 +38,14 @@ class Outbox:
         self._state = state
         self._dispatcher = dispatcher
 
-    def send(self, job: str, triggers: Sequence[str]) -> int:
-        """Send what the triggers name; returns the number of messages."""
-        epoch = self._state.epoch(job)
+    def send(self, job: str, triggers: Sequence[str], epoch: str = "") -> int:
+        """Send what the triggers name; returns the number of messages.
+
+        Args:
+            epoch: in which they came about; the last that this process noticed if it is ''. Another thread
+                may have noticed a later one, in which it may not be their turn.
+        """
+        epoch = epoch or self._state.epoch(job)
         named = [trigger for trigger in triggers if trigger.startswith("=")]
         count = self._deliver_named(job, named, epoch) if named else 0
         for trigger in triggers:
