@@ -11,12 +11,14 @@ from celery.worker import state as worker_state
 
 from coordinator import reconciler, watermark
 from coordinator.attempt import owner_of
+from coordinator.errors import BrokerUnreachable
+from coordinator.plan import PlannedStep
 from coordinator.reconciler import ReconcilerStep
 from coordinator.renewal import Renewal
 from coordinator.state.plans import FIRST_EPOCH
 from coordinator.watermark import Watermark
 from tests.facade import running
-from tests.flows import add, double, hooked, slowly, total
+from tests.flows import add, double, hooked, mark, slowly, total
 from tests.integration.by_hand import JOB, WORKER
 from tests.waiting import wait_until
 
@@ -187,6 +189,57 @@ def test_lost_steps_are_sent_all_at_once_and_without_those_that_began(coordinato
 
     assert sent == [["0", "1"]]
     assert state.noted(job, {"=0", "=1", "=2"}) == set()
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_journal_is_read_once_when_many_steps_of_a_job_are_due(coordinator, monkeypatch):
+    """Read for each of them, a fan-out that was to be tried again took minutes, and held up all repair."""
+    job, sent = coordinator.launch(group(add.s(n, n) for n in range(40))), []
+    state, parts = coordinator.state_manager, coordinator._parts
+    for step in state.plan(job).steps:
+        number = state.begin(job, step, owner_of("w@h") + step.key)[1]
+        state.defer(job, step.key, number, 0, "again")
+    monkeypatch.setattr(
+        parts.dispatcher, "send", lambda _, steps, *__, **___: sent.extend(s.key for s in steps)
+    )
+    state.client.config_resetstat()
+
+    reconciler.Reconciler(parts, "w@h").fire_timers(state.keys.shard_of(job))
+
+    assert sorted(sent, key=int) == [str(n) for n in range(40)]
+    assert state.client.info("commandstats")["cmdstat_hkeys"]["calls"] == 1
+    assert state.noted(job, {f"={n}" for n in range(40)}) == set()
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_step_is_sent_again_when_the_queue_of_another_one_that_is_due_takes_nothing(coordinator, monkeypatch):
+    """Sent together they would both wait, each time."""
+    job, sent = coordinator.launch(group(add.s(n, n) for n in range(3))), []
+    state, parts = coordinator.state_manager, coordinator._parts
+    state.note_outbox(job, "=0", "=1", "=2")
+
+    def send(_job: str, steps: list[PlannedStep], *_: object, **__: object) -> None:
+        if "1" in [step.key for step in steps]:
+            raise BrokerUnreachable("its queue is another sort")
+        sent.extend(step.key for step in steps)
+
+    monkeypatch.setattr(parts.dispatcher, "send", send)
+    reconciler.Reconciler(parts, "w@h")._send_all([f"{job}|={key}" for key in "012"])
+
+    assert sent == ["0", "2"]
+    assert state.noted(job, {"=0", "=1", "=2"}) == {"=1"}
+
+
+def test_error_callback_stays_in_the_outbox_when_it_is_sent_together_with_other_steps(hand):
+    """Until it has ended: nobody looks for lost messages of a job that has failed."""
+    job = hand(chain(add.s(1, 1), double.s()).on_error(mark.s("x")))
+    job.break_at("0")
+    job.state.note_outbox(JOB, "=1")
+
+    assert job.outbox_of(job.another).send_all_again(JOB, ["=1", "=2"]) == 1
+
+    assert job.wire.sent == ["2"]
+    assert "=1" not in job.noted and "=2" in job.noted
 
 
 def test_step_is_in_the_outbox_until_it_begins_when_its_child_was_lost(hand):
