@@ -34,7 +34,8 @@ class Process:
         self.state = StateManager(settings)
         self.outbox = Outbox(self.state, wire)  # type: ignore[arg-type]
         self._let_others_act_before(self.state._run, "keeping", MEANWHILE)
-        self._let_others_act_before(self.state.client, "execute_command", MEANWHILE_READ)
+        for read in ("execute_command", "pipeline"):
+            self._let_others_act_before(self.state.client, read, MEANWHILE_READ)
         for call in ("_steer", "complete", "sent"):
             self._let_others_act_before(self.state, call, MEANWHILE_OFTEN)
 
