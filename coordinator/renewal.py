@@ -39,7 +39,7 @@ class Renewal:
         self._settings = parts.settings
         self._state = parts.state
         self._owner = owner_of(hostname)
-        self._stopped: dict[str, float] = {}  # running steps that should not run, till when (s)
+        self._stopped: dict[str, float] = {}  # running steps that should not run, till when (monotonic)
 
     @property
     def is_idle(self) -> bool:
@@ -49,18 +49,18 @@ class Renewal:
     def pause_s(self) -> float:
         """Return how long to wait for the next tick: less where a step is about to be ended."""
         ends = min(self._stopped.values(), default=float("inf"))
-        return min(self._settings.tick_s, max(SHORT_PAUSE_S, ends - time.time()))
+        return min(self._settings.tick_s, max(SHORT_PAUSE_S, ends - time.monotonic()))
 
     def tick(self) -> None:
         """Lengthen the leases of the steps that have been running for a while.
 
         A step whose job was cancelled, or whose lease another worker has, is ended after the grace.
         """
-        now = time.time()
+        now = time.monotonic()
         running = {request.id: request for request in list(worker_state.active_requests)}
         for task_id, request in running.items():
             step = parse_step_id(task_id)
-            if step and request.time_start and now - request.time_start > RENEWED_AFTER_S:
+            if step and _has_run_for_a_while(request):
                 verdict, state = self._state.renew(*step, self._owner)
                 if verdict == "lost" or (verdict == "renewed" and state in ("cancelled", "gone")):
                     grace_s = self._settings.grace_s if state != "lost" else RACE_GRACE_S
@@ -74,8 +74,15 @@ class Renewal:
                 self._stopped[task_id] = now + ENDED_AGAIN_AFTER_S
 
 
+def _has_run_for_a_while(request: Any) -> bool:
+    """Whether a step is worth a call. The host's clock tells its start, and may be set back meanwhile."""
+    return bool(request.time_start) and not 0 <= time.time() - request.time_start <= RENEWED_AFTER_S
+
+
 def _end(request: Any) -> None:
     """Kill the child that runs a stopped step; pools without children let it run on."""
+    if request not in worker_state.active_requests:
+        return  # it has ended meanwhile, and its process may run another
     if request.worker_pid and (request.worker_pid != os.getpid() or is_expendable()):
         logger.warning("step-ended: %s went on though it was told to stop", request.id)
         with contextlib.suppress(ProcessLookupError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +21,7 @@ from coordinator.state.plans import FIRST_EPOCH
 from coordinator.watermark import Watermark
 from tests.facade import running
 from tests.flows import add, double, hooked, mark, slowly, total
-from tests.integration.by_hand import JOB, WORKER
+from tests.integration.by_hand import JOB, WORKER, let_happen_before
 from tests.waiting import wait_until
 
 OTHER = "v~1#"
@@ -70,6 +72,50 @@ def test_hook_is_called_to_its_end_when_it_lasts_longer_than_the_grace(
     gate.touch()
 
     wait_until((tmp_path / "gate.seen").exists, what="the hook to end")
+
+
+@pytest.fixture
+def active(monkeypatch):
+    """The requests that a worker runs now."""
+    requests: list[object] = []
+    monkeypatch.setattr(worker_state, "active_requests", requests)
+    return requests
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_lease_is_lengthened_when_the_hosts_clock_was_set_back_while_the_step_runs(coordinator, active):
+    """Celery tells by that clock when it started: it seemed not to have, until its lease ran out."""
+    job, state = coordinator.launch(add.s(1, 1)), coordinator.state_manager
+    state.begin(job, state.plan(job).by_key["0"], owner_of("w@h"))
+    (leases,) = state.keys.named(job, "leases")
+    state.client.zadd(leases, {f"{job}|0": 1})
+    active.append(SimpleNamespace(id=f"{job}:0.add", time_start=time.time() + 60))
+
+    Renewal(coordinator._parts, "w@h").tick()
+
+    assert state.client.zscore(leases, f"{job}|0") > 1
+
+
+@pytest.mark.brokers("rabbitmq")
+@pytest.mark.parametrize("has_ended", [False, True], ids=["it runs on", "it has ended"])
+def test_process_is_ended_only_while_it_runs_the_step_that_was_to_stop(
+    has_ended, elsewhere, active, monkeypatch
+):
+    """The calls for other steps may take seconds, where Redis is away: by then it runs another."""
+    facade, ended = elsewhere(grace_s=0), []
+    job, state = facade.launch(add.s(1, 1)), facade.state_manager
+    state.begin(job, state.plan(job).by_key["0"], owner_of("w@h"))
+    facade.cancel(job)
+    active.append(SimpleNamespace(id=f"{job}:0.add", time_start=1, worker_pid=12345))
+    monkeypatch.setattr(os, "kill", lambda pid, _: ended.append(pid))
+    looks = Renewal(facade._parts, "w@h")
+    looks.tick()
+    if has_ended:
+        let_happen_before(state, "renew", active.clear)
+
+    looks.tick()
+
+    assert ended == ([] if has_ended else [12345])
 
 
 # -- threads: what goes on while something else lasts -------------------------
