@@ -12,7 +12,7 @@ from kombu.utils.json import dumps
 from coordinator import race
 from coordinator.compiler import compile_canvas
 from coordinator.dispatcher import HEADER
-from coordinator.errors import InvalidRequest
+from coordinator.errors import IllegalTransition, InvalidRequest
 from coordinator.state.plans import FIRST_EPOCH
 from coordinator.states import State
 from tests.facade import opened
@@ -406,3 +406,23 @@ def test_entry_is_left_for_later_when_no_connection_can_be_made_and_nothing_is_t
         job.outbox_of(job.state).send_again(JOB, "^")
 
     assert "^" in job.noted
+
+
+def test_command_is_done_once_and_not_refused_when_its_answer_was_lost(hand, monkeypatch):
+    """The client makes the call again. It found its own cancel, and said that the job can't be cancelled."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    scripts = job.state._run
+    ask = scripts.keeping
+    monkeypatch.setattr(scripts, "keeping", lambda *call: (ask(*call), ask(*call))[1])
+
+    job.state.pause(JOB)
+    job.state.resume(JOB)
+    job.state.cancel(JOB)
+    job.state.retry(JOB)
+    job.state.cancel(JOB)
+    job.state.retry_from(JOB, "0")
+
+    done = [event.event for event in job.state.events(JOB)]
+    assert done[2:] == ["paused", "resumed", "cancelled", "retried", "cancelled", "retried"]
+    with pytest.raises(IllegalTransition):
+        job.another.retry(JOB)

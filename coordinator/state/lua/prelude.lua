@@ -105,6 +105,11 @@ local function is_lost(records_key, meta_key, step)
   return false
 end
 
+-- Whether a command was done by this very call, whose answer was lost on the way: a command notes its token.
+local function is_repeated(meta_key, token)
+  return redis.call('HGET', meta_key, 'steered') == token
+end
+
 -- Let keys go with their job: one that is first written after the job's end has no end of its own.
 local function age(meta_key, keys)
   local left = redis.call('PTTL', meta_key)
