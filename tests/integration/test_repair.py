@@ -13,7 +13,7 @@ from celery.worker import state as worker_state
 
 from coordinator import reconciler, watermark
 from coordinator.attempt import owner_of
-from coordinator.errors import BrokerUnreachable
+from coordinator.errors import BrokerUnreachable, StateUnreachable
 from coordinator.plan import PlannedStep
 from coordinator.reconciler import ReconcilerStep
 from coordinator.renewal import Renewal
@@ -94,6 +94,32 @@ def test_lease_is_lengthened_when_the_hosts_clock_was_set_back_while_the_step_ru
     Renewal(coordinator._parts, "w@h").tick()
 
     assert state.client.zscore(leases, f"{job}|0") > 1
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_leases_are_lengthened_when_the_redis_of_other_jobs_is_away(coordinator, active, monkeypatch):
+    """A cluster's node: a call to it takes seconds, so one of those that failed is tried again in a tick."""
+    asked, is_away = [], {"away-1", "away-2"}
+
+    def renew(job: str, *_: object) -> list[str]:
+        asked.append(job)
+        if job in is_away:
+            raise StateUnreachable("no answer")
+        return ["renewed", "processing"]
+
+    monkeypatch.setattr(coordinator.state_manager, "renew", renew)
+    active += [SimpleNamespace(id=f"{job}:0.add", time_start=1) for job in ("away-1", "away-2", "here")]
+    looks = Renewal(coordinator._parts, "w@h")
+    for _ in range(3):
+        with pytest.raises(StateUnreachable):
+            looks.tick()
+    is_away.clear()
+    looks.tick()
+
+    first, second, third, last = asked[:3], asked[3:5], asked[5:7], asked[7:]
+    assert first == ["away-1", "away-2", "here"]
+    assert (second, third) == (["here", "away-1"], ["here", "away-2"])
+    assert sorted(last) == ["away-1", "away-2", "here"]
 
 
 @pytest.mark.brokers("rabbitmq")
