@@ -225,3 +225,16 @@ def test_job_is_checked_when_it_was_cancelled_before_its_checks_had_decided(coor
 
     assert coordinator.wait(wanted, timeout_s=20) == 12
     wait_until(lambda: coordinator.status(refused).state == State.REJECTED, what="the refusal")
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_job_is_resumed_when_the_broker_is_away(coordinator, elsewhere, start_worker):
+    """An error would say that it was not; what could not be sent is left to the reconciler."""
+    job = coordinator.launch(chain(add.s(1, 1), double.s()))
+    coordinator.pause(job)
+    away = elsewhere(broker_url="amqp://guest:guest@127.0.0.1:1//")
+
+    assert away.resume(job).state == State.PROCESSING
+
+    start_worker()
+    assert coordinator.wait(job, timeout_s=30) == 4
