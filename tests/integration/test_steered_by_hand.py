@@ -7,12 +7,13 @@ from typing import NoReturn
 import pytest
 from celery import chain, chord, group
 from celery.app.task import Context
+from celery.exceptions import TimeLimitExceeded
 from kombu.utils.json import dumps
 
 from coordinator import race
 from coordinator.compiler import compile_canvas
 from coordinator.dispatcher import HEADER
-from coordinator.errors import IllegalTransition, InvalidRequest
+from coordinator.errors import IllegalTransition, InvalidRequest, StateUnreachable
 from coordinator.state.plans import FIRST_EPOCH
 from coordinator.states import State
 from tests.facade import opened
@@ -307,6 +308,20 @@ def test_message_tells_its_epoch_and_its_phase_when_it_expires(coordinator, monk
         coordinator.app.backend.mark_as_revoked("x:0.add", "expired", request)
 
     assert told == [("3", "work"), (FIRST_EPOCH, "errback")]
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_worker_goes_on_when_it_finds_that_a_step_failed_while_redis_is_away(coordinator, monkeypatch):
+    """By a message that expired, or a limit: the error kept it from acknowledging, and it had a slot less."""
+
+    def be_away(*_: object, **__: object) -> NoReturn:
+        raise StateUnreachable("no answer")
+
+    monkeypatch.setattr(coordinator.state_manager, "fail", be_away)
+    request = Context({HEADER: {"job": "x", "key": "0", "phase": "work"}, "hostname": "w"})
+
+    coordinator.app.backend.mark_as_revoked("x:0.add", "expired", request)
+    coordinator.app.backend.mark_as_failure("x:0.add", TimeLimitExceeded(1), request=request)
 
 
 def test_fence_grows_when_a_step_that_expanded_runs_again(hand):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import pytest
@@ -238,3 +239,22 @@ def test_job_is_resumed_when_the_broker_is_away(coordinator, elsewhere, start_wo
 
     start_worker()
     assert coordinator.wait(job, timeout_s=30) == 4
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_worker_takes_its_next_message_when_one_has_expired_while_redis_was_away(
+    elsewhere, own_redis, start_worker
+):
+    """It can't note that, and kept the message, the only one that it may have. The step is sent again."""
+    facade = elsewhere(redis_url=own_redis.url(1))
+    worker = start_worker(env={"REDIS_URL": own_redis.url(1)}, concurrency=1)
+    os.kill(worker.pid, signal.SIGSTOP)
+    facade.launch(add.s(1, 1).set(expires=1))
+    sent_at = time.monotonic()
+    wait_until(lambda: time.monotonic() > sent_at + 1.5, what="the message to expire")
+    own_redis.stop()
+    os.kill(worker.pid, signal.SIGCONT)
+    wait_until(lambda: "failure-not-recorded" in worker.log.read_text(), timeout_s=20, what="its word of it")
+    own_redis.start()
+
+    assert facade.wait(facade.launch(add.s(1, 1)), timeout_s=30) == 2
