@@ -223,6 +223,21 @@ def test_items_may_fail_when_their_share_is_no_exact_number(share, items, may, h
     assert answers == ["over", "recorded"]
 
 
+def test_batches_are_cut_a_thousand_at_once_when_the_window_is_wider(hand):
+    """A script that cuts a million holds up all jobs of that Redis for its while."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    turn = dumps({"count": 1, "failed": 0, "failures": {}, "item_us": 1})
+
+    open_stream(job, "1", 2500, window=2500)
+    flying = [len(job.frontier)]
+    for step in ("1/0", "1/1"):
+        assert job.end(step, job.begin(step), turn) == "recorded"
+        flying.append(len(job.frontier))
+
+    assert flying == [1000, 1999, 2498]
+
+
 def test_step_that_asks_goes_on_when_redis_is_away(own_redis, redis_server):
     """Whether its job was cancelled is not known then, which is no reason to fail."""
     with opened({"BROKER_URL": redis_server.url(0), "REDIS_URL": own_redis.url(1)}) as facade:
