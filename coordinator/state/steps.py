@@ -244,6 +244,11 @@ class Steps(Views):
         with self._reaching:
             self.client.zadd(self.keys.probes, {lane: sent_ms}, gt=True)
 
+    def forget_probes_after(self, now_ms: int) -> None:
+        """Forget the probes of a time to come: Redis' clock was set back, and they tell nothing any more."""
+        with self._reaching:
+            self.client.zremrangebyscore(self.keys.probes, f"({now_ms}", "+inf")
+
     def due(self, shard: int, limit: int = 500) -> list[str]:
         """Move due timers to the outbox; returns them as ``job|=step`` or ``job|!deadline``."""
         names = [self.keys.index(shard, name) for name in ("timers", "outbox")]

@@ -376,3 +376,23 @@ def test_probe_goes_the_way_of_the_step_when_that_has_a_priority(coordinator, mo
     state.note_probe(payload["lane"], payload["sent_ms"])
     looks.settle(float("inf"))
     assert sent == [(job, {"0"})]
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_step_is_not_taken_for_lost_when_the_clock_of_redis_was_set_back(coordinator, monkeypatch):
+    """Until it came there again the last probe seemed newer than all: what only waited was sent once more."""
+    monkeypatch.setattr(watermark, "SETTLE_S", 0.0)
+    job, probes, sent = coordinator.launch(add.s(1, 1)), [], []
+    state, parts = coordinator.state_manager, coordinator._parts
+    state.note_probe(coordinator.settings.queue, state.now_ms() + 3_600_000)
+    monkeypatch.setattr(parts.dispatcher, "dispatch_task", lambda _, payload, **__: probes.append(payload))
+    monkeypatch.setattr(parts.outbox, "send_lost", lambda *lost: sent.append(lost) or 1)
+    looks = Watermark(parts)
+
+    looks.suspect(job, is_first=True)
+    looks.settle(float("inf"))
+    assert (len(probes), sent) == (1, [])
+
+    state.note_probe(**probes[0])
+    looks.settle(float("inf"))
+    assert sent == [(job, {"0"})]
