@@ -67,6 +67,7 @@ class Attempt:
 
     def __init__(self, task: Step, header: dict[str, Any]) -> None:
         self.task = task
+        self.request = task.request  # at hand in any thread: a time limit is told of from one of its own
         self.state = task.parts.state
         self.outbox = task.parts.outbox
         self.job: str = header["job"]
@@ -81,7 +82,7 @@ class Attempt:
         )
         self._retries_before: int = header.get("retries", 0)
         self._epoch: str = header.get("epoch", FIRST_EPOCH)
-        self._token = owner_of(task.request.hostname) + secrets.token_hex(4)
+        self._token = owner_of(self.request.hostname) + secrets.token_hex(4)
         self.number = 0
         self.started_ms = 0
         self._started = 0.0
@@ -139,7 +140,7 @@ class Attempt:
         self.state.notice_epoch(self.job, epoch)
         if epoch != self._epoch:  # the plan may hold another step in its place, or it is not its turn
             self._give_back("steps before it were made to run again since it was sent", f"={self.step.key}")
-        request = self.task.request
+        request = self.request
         request.fence, request.retries, request.share = self.number, retries + self._retries_before, share
         if plan is not None:
             self.state.remember_blob(self.job, plan)
@@ -183,7 +184,7 @@ class Attempt:
             raise error
         if verdict == "stopped":
             self.task.send_event("task-revoked", terminated=False, signum=None, expired=False)
-        logger.info("step-not-run", extra={"step": self.task.request.id, "verdict": verdict})
+        logger.info("step-not-run", extra={"step": self.request.id, "verdict": verdict})
         raise Ignore(f"{verdict} {answer[1:]}")
 
     # -- run ----------------------------------------------------------------
@@ -197,13 +198,16 @@ class Attempt:
         """
         try:
             with limits(self.task, self._on_hard_limit):
-                self.task.before_start(self.task.request.id, args, kwargs)
-                return self.task.body(*args, **kwargs)
+                self.task.before_start(self.request.id, args, kwargs)
+                value = self.task.body(*args, **kwargs)
         except MemoryError as error:
             traceback.clear_frames(error.__traceback__)
             raise OutOfMemory(
                 "the step used up the memory that its process may have (MemoryError)"
             ) from error
+        if was_told_to_stop(self.request):  # delivered again, it is dropped, or run anew if its job goes on
+            raise Reject("the step was told to stop, and may have done half of its work", requeue=True)
+        return value
 
     # -- finish and send ----------------------------------------------------
 
@@ -214,9 +218,9 @@ class Attempt:
 
     def record_of(self, value: Any) -> str:
         """Return the journal's record of a value."""
-        request, runtime_ms = self.task.request, round((time.monotonic() - self._started) * 1000)
-        tail = [self.number, self.started_ms, runtime_ms, request.hostname]
-        return record_of(self.task.parts.settings, value, tail, f"the result of {request.id}")
+        runtime_ms = round((time.monotonic() - self._started) * 1000)
+        tail = [self.number, self.started_ms, runtime_ms, self.request.hostname]
+        return record_of(self.task.parts.settings, value, tail, f"the result of {self.request.id}")
 
     def _finish(self, value: Any) -> Any:
         try:
@@ -225,10 +229,10 @@ class Attempt:
             self._fail(error)
             raise
         if answer[0] in ("recorded", "already"):
-            self.task.request.is_recorded = True
+            self.request.is_recorded = True
             self._send(answer[1:])
             return value
-        logger.warning("result-refused", extra={"step": self.task.request.id, "verdict": answer})
+        logger.warning("result-refused", extra={"step": self.request.id, "verdict": answer})
         raise Ignore(f"the result of attempt {self.number} was refused: {answer}")
 
     def _expand(self, canvas: Any) -> Any:
@@ -262,12 +266,12 @@ class Attempt:
         """
         try:
             if not is_left:
-                self.outbox.send(self.job, triggers)
+                self.outbox.send(self.job, triggers, self._epoch)
             else:
                 for trigger in triggers:
                     self.outbox.send_again(self.job, trigger)
-        except Unreachable as error:
-            logger.warning("left-in-outbox: %s: %s", self.task.request.id, error)
+        except (Unreachable, JobNotFound) as error:  # or its canvas was forgotten meanwhile
+            logger.warning("left-in-outbox: %s: %s", self.request.id, error)
 
     def _patiently(self, write: Callable[..., T], *args: Any) -> T:
         """Write what came of the attempt, however long Redis is away, within reason: the work is done."""
@@ -301,10 +305,10 @@ class Attempt:
         self._fail(TimeLimitExceeded(limit_s), f"the step ran for longer than its limit of {limit_s:g} s")
 
     def _fail(self, error: BaseException, message: str = "", alert: str = "failed") -> None:
-        document = error_document(self.task.name, self.task.request.id, error, message)
+        document = error_document(self.task.name, self.request.id, error, message)
         fail = functools.partial(self.state.fail, attempt=self.number, alert=alert)
         verdict = self._patiently(fail, self.job, self.step.key, document)
-        self.task.request.is_told = True
+        self.request.is_told = True
         if verdict == "failed":
             self._send([f"={key}" for key in self.step.errbacks])
             self.task.parts.notifier.log(f"job {self.job} failed: {document['message']}", job=self.job)
@@ -313,3 +317,8 @@ class Attempt:
 def owner_of(hostname: str) -> str:
     """Return what the lease tokens of this life of a worker start with."""
     return f"{hostname}~{INSTANCE}#"
+
+
+def was_told_to_stop(request: Any) -> bool:
+    """Whether the code of a request has seen that it is cancelled: what it gives then is no result."""
+    return bool(getattr(request, "cancelled_asked", (0.0, False))[1])

@@ -10,6 +10,7 @@ Redis Cluster, for which Celery has none, as on its plain key-value backends.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -22,10 +23,12 @@ from kombu.utils.json import loads
 
 from coordinator.attempt import owner_of
 from coordinator.dispatcher import HEADER
-from coordinator.errors import JobNotFound, error_document
+from coordinator.errors import JobNotFound, StateUnreachable, error_document
 from coordinator.settings import redacted
 from coordinator.state import parse_step_id
 from coordinator.state.plans import FIRST_EPOCH
+
+logger = logging.getLogger(__name__)
 
 POLL_S = 0.1
 _STATES = {
@@ -73,7 +76,10 @@ class Journal(_Backend):
             fence = getattr(request, "fence", None)
             header = getattr(request, HEADER, None) or {}
             says = {"epoch": header.get("epoch", FIRST_EPOCH), "phase": header.get("phase", "")}
-            self.app.parts.state.fail(*step, document, attempt=fence, owner=owner, **says)
+            try:
+                self.app.parts.state.fail(*step, document, attempt=fence, owner=owner, **says)
+            except StateUnreachable as error:  # the message must go all the same; the step is sent again
+                logger.warning("failure-not-recorded: %s: %s", task_id, error)
         return result
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, NotRegistered, Reject, Retry
 from kombu.utils.json import dumps, loads
 
-from coordinator.attempt import Attempt, Replaced, Streamed
+from coordinator.attempt import Attempt, Replaced, Streamed, was_told_to_stop
 from coordinator.dispatcher import HEADER
 from coordinator.errors import BatutaError, JobNotFound, StateUnreachable, TooManyFailed
 from coordinator.plan import prefix_of
@@ -54,6 +54,7 @@ class Call:
         if self._task is None:
             raise NotRegistered(sig["task"])
         self._args, self._kwargs = tuple(sig.get("args") or ()), dict(sig.get("kwargs") or {})
+        self._request = request
         self._is_immutable = bool(sig.get("immutable"))
         self.label = sig["task"].rpartition(".")[2]
         # Only our own tasks retry within a message: Celery's would publish one.
@@ -94,6 +95,8 @@ class Call:
             ) from error
         finally:
             task.request_stack.pop()
+            if was_told_to_stop(context):  # an item that gives half a value makes one of its batch
+                self._request.cancelled_asked = context.cancelled_asked
 
 
 class Batch(Step):

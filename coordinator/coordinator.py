@@ -33,7 +33,7 @@ from coordinator.settings import Settings
 from coordinator.state import parse_step_id
 from coordinator.state.feed import Feed
 from coordinator.states import Event, JobStatus, State, StepStatus
-from coordinator.submission import Submission
+from coordinator.submission import Submission, left_to_the_reconciler
 from coordinator.why import Reason, reasons
 
 DEFAULT_KIND = "process_data"
@@ -220,7 +220,7 @@ class Coordinator(Submission):
     def resume(self, job: str) -> JobStatus:
         """Let a paused job go on."""
         self._state.resume(job)
-        self._parts.outbox.send_again(job, FRONTIER)
+        self._send_frontier(job)
         return self._state.status(job)
 
     def retry(self, job: str, from_step: str | None = None) -> JobStatus:
@@ -235,7 +235,7 @@ class Coordinator(Submission):
         else:
             step = parse_step_id(from_step)
             self._state.retry_from(job, step[1] if step else from_step)
-        self._parts.outbox.send_again(job, FRONTIER)
+        self._send_frontier(job)
         return self._state.status(job)
 
     def tune(self, job: str, step: str, *, window: int | None = None, batch: int | None = None) -> JobStatus:
@@ -253,9 +253,10 @@ class Coordinator(Submission):
         if (window is not None and window < 1) or (batch is not None and batch < 0):
             raise InvalidRequest(f"expected a window from 1 and a batch from 0, got {window} and {batch}")
         named = parse_step_id(step)
-        self._state.look_at_epoch(job)
+        epoch = self._state.look_at_epoch(job)
         triggers = self._state.tune(job, named[1] if named else step, window=window, batch=batch)
-        self._parts.outbox.send(job, triggers)
+        with left_to_the_reconciler(job):
+            self._parts.outbox.send(job, triggers, epoch)
         return self._state.status(job)
 
     def failed_items(self, job: str) -> list[dict[str, Any]]:
@@ -273,6 +274,10 @@ class Coordinator(Submission):
     def findings(self) -> list[Finding]:
         """Check broker, Redis, settings and workers; each finding says what to do."""
         return findings(self._parts)
+
+    def _send_frontier(self, job: str) -> None:
+        with left_to_the_reconciler(job):  # the job goes on, whether it can be sent now or not
+            self._parts.outbox.send_again(job, FRONTIER)
 
 
 def _own_app() -> Any:

@@ -45,9 +45,11 @@ def limits(task: Any, on_hard_limit: Callable[[float], None]) -> Iterator[None]:
         watch.daemon = True
         watch.start()
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:  # also where the soft limit is raised just before its timer is taken back
         signal.signal(signal.SIGALRM, previous)
         if watch:
             watch.cancel()

@@ -38,9 +38,14 @@ class Outbox:
         self._state = state
         self._dispatcher = dispatcher
 
-    def send(self, job: str, triggers: Sequence[str]) -> int:
-        """Send what the triggers name; returns the number of messages."""
-        epoch = self._state.epoch(job)
+    def send(self, job: str, triggers: Sequence[str], epoch: str = "") -> int:
+        """Send what the triggers name; returns the number of messages.
+
+        Args:
+            epoch: in which they came about; the last that this process noticed if it is ''. Another thread
+                may have noticed a later one, in which it may not be their turn.
+        """
+        epoch = epoch or self._state.epoch(job)
         named = [trigger for trigger in triggers if trigger.startswith("=")]
         count = self._deliver_named(job, named, epoch) if named else 0
         for trigger in triggers:
@@ -62,14 +67,25 @@ class Outbox:
         since = self._state.noted_at(job, trigger)  # before the journal: whoever notes it anew knows more
         if since == NOT_NOTED:
             return 0  # somebody else has sent it
-        epoch = self._state.look_at_epoch(job)  # as well: another thread may notice a new epoch
-        try:
-            plan = self._state.plan(job, prefix_of(trigger))
-        except JobNotFound:  # the job is kept no longer
-            self._state.sent(job, [trigger], epoch, since)
+        return self._send_left(job, [trigger], since)
+
+    def send_all_again(self, job: str, triggers: Sequence[str]) -> int:
+        """As ``send_again``, for steps that are named one by one: the journal is read once for them all.
+
+        Returns the number of messages.
+        """
+        since = self._state.touch(job, *triggers)  # one time for all
+        return self._send_left(job, triggers, since) if since else 0
+
+    def _send_left(self, job: str, triggers: Sequence[str], since: str) -> int:
+        epoch = self._state.look_at_epoch(job)  # before the journal too; another thread may notice a new one
+        plans = self._plans(job, triggers)
+        if not plans:  # the job is kept no longer, or the canvas was forgotten
+            self._state.sent(job, triggers, epoch, since)
             return 0
-        steps = self._open_steps(job, trigger, plan, epoch)
-        return self._deliver(job, [trigger], steps, plan.sent_by(trigger), epoch=epoch, since=since)
+        steps = self._open_steps(job, triggers, plans, epoch)
+        named = [step for trigger in triggers for step in _named(trigger, plans)]
+        return self._deliver(job, triggers, steps, named, epoch=epoch, since=since)
 
     def send_lost(self, job: str, keys: Collection[str]) -> int:
         """Send steps again whose messages were lost, all at once, unless they have begun meanwhile.
@@ -88,7 +104,15 @@ class Outbox:
     def _look(self, job: str) -> tuple[str, list[PlannedStep]]:
         """Return a job's epoch, and its frontier as it was not before that."""
         epoch = self._state.look_at_epoch(job)  # before the journal
-        return epoch, self._open_steps(job, FRONTIER, self._state.plan(job), epoch)
+        return epoch, self._open_steps(job, [FRONTIER], {"": self._state.plan(job)}, epoch)
+
+    def _plans(self, job: str, triggers: Sequence[str]) -> dict[str, Plan]:
+        """Return the plans that triggers are of, by prefix: none of a canvas that was forgotten."""
+        found: dict[str, Plan] = {}
+        for prefix in {prefix_of(trigger) for trigger in triggers}:
+            with contextlib.suppress(JobNotFound):
+                found[prefix] = self._state.plan(job, prefix)
+        return found
 
     def _deliver_named(self, job: str, triggers: Sequence[str], epoch: str) -> int:
         """Send steps that are named one by one and have never been sent, all at once."""
@@ -125,10 +149,11 @@ class Outbox:
         self, job: str, triggers: Sequence[str], steps: Sequence[PlannedStep], epoch: str, since: str = ""
     ) -> None:
         """Take triggers off the outbox; error callbacks stay there until they have ended."""
-        if any(step.phase == PHASE_ERRBACK for step in steps):
-            self._state.called(job, list(triggers))
-        else:
-            self._state.sent(job, triggers, epoch, since)
+        callbacks = {f"={step.key}" for step in steps if step.phase == PHASE_ERRBACK}
+        if called := [trigger for trigger in triggers if trigger in callbacks]:
+            self._state.called(job, called)
+        if gone := [trigger for trigger in triggers if trigger not in callbacks]:
+            self._state.sent(job, gone, epoch, since)
 
     def _hand_over(
         self,
@@ -162,26 +187,32 @@ class Outbox:
         due = self._state.postpone(job, later, have_waited=have_waited)
         return [step for step in steps if step.key in due or not step.is_delayed]
 
-    def _open_steps(self, job: str, trigger: str, plan: Plan, epoch: str) -> list[PlannedStep]:
+    def _open_steps(
+        self, job: str, triggers: Sequence[str], plans: Mapping[str, Plan], epoch: str
+    ) -> list[PlannedStep]:
         recorded = self._state.recorded(job)
         busy = self._state.busy(job)
-        if trigger == FRONTIER:
+        fragments: Mapping[str, Plan] = {}
+        if FRONTIER in triggers:
             fragments = self._state.fragments(job)
-            if plan.is_complete(recorded):
+            if plans[""].is_complete(recorded):
                 self._state.complete(job, epoch)
-            steps = plan.frontier(recorded, fragments)
+            steps = plans[""].frontier(recorded, fragments)
         else:
-            fragments = {}
-            # An entry may be older than a retry from a step before it.
             steps = [
-                s
-                for s in plan.sent_by(trigger)
-                if s.phase == PHASE_ERRBACK or plan.is_ready(s.after, recorded)
+                step
+                for trigger in triggers
+                for step in _named(trigger, plans)
+                if self._is_open(job, step, plans[prefix_of(trigger)], recorded)
             ]
-            if isinstance(plan, Stream):
-                steps = [step for step in steps if self._state.is_open(job, step.key)]
         busy |= self._state.waiting(job, [step.key for step in steps if step.is_delayed])
         return [s for s in steps if s.key not in recorded and s.key not in busy and s.key not in fragments]
+
+    def _is_open(self, job: str, step: PlannedStep, plan: Plan, recorded: Collection[str]) -> bool:
+        """Whether it is a step's turn: an entry may be older than a retry from a step before it."""
+        if isinstance(plan, Stream):
+            return self._state.is_open(job, step.key)
+        return step.phase == PHASE_ERRBACK or plan.is_ready(step.after, recorded)
 
 
 class _Touch:
@@ -200,6 +231,12 @@ class _Touch:
                 touched = self._touch(since=self.since)
                 self.since = touched if self.since and touched else self.since
             self._at = time.monotonic()
+
+
+def _named(trigger: str, plans: Mapping[str, Plan]) -> list[PlannedStep]:
+    """Return the steps that a trigger names, where its plan is still there."""
+    plan = plans.get(prefix_of(trigger))
+    return plan.sent_by(trigger) if plan else []
 
 
 def _refusal(job: str, step: PlannedStep, error: Exception) -> dict[str, str]:

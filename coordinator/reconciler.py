@@ -14,6 +14,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -88,8 +89,7 @@ class Reconciler:
             if found.timers:
                 self.fire_timers(shard)
             self.take_back_leases(found.leases)
-            for member in found.outbox:  # whoever noted it did not live to send it
-                self._send(*_split(member))
+            self._send_all(found.outbox)  # whoever noted them did not live to send them
         self.look_at_quiet_jobs()
         self.prune_jobs()
 
@@ -104,15 +104,13 @@ class Reconciler:
 
     def fire_timers(self, shard: int) -> None:
         """Send the steps whose retry is due, and fail the jobs whose deadline has passed."""
-        for entry in self._state.due(shard, AT_ONCE):
-            self._send(*_split(entry))
+        self._send_all(self._state.due(shard, AT_ONCE))
 
     def take_back_leases(self, members: Sequence[str]) -> None:
         """Send the steps again whose worker has not renewed their lease."""
-        for member in members:
-            job, key = _split(member)
-            if self._state.release(job, key, "expired") == "released":
-                self._send(job, f"={key}")
+        held = [_split(member) for member in members]
+        lost = [(job, key) for job, key in held if self._state.release(job, key, "expired") == "released"]
+        self._send_all([f"{job}|={key}" for job, key in lost])
 
     def look_at_quiet_jobs(self) -> None:
         """Send the steps again whose message was lost."""
@@ -123,20 +121,38 @@ class Reconciler:
         is_left = self._watermark.settle(time.monotonic() + VERDICTS_S)
         self._is_behind = is_left or len(due) == LOOKS
 
-    def _send(self, job: str, trigger: str) -> None:
+    def _send_all(self, entries: Sequence[str]) -> None:
+        """Send what entries of the outbox name: the steps of a job that are named one by one all at once."""
+        steps: dict[str, list[str]] = defaultdict(list)
+        for job, trigger in map(_split, entries):
+            if trigger.startswith("="):
+                steps[job].append(trigger)
+            else:
+                self._send(job, [trigger])
+        for job, triggers in steps.items():
+            if not self._send(job, triggers) and len(triggers) > 1:
+                for trigger in triggers:  # one that can't be sent holds up no other
+                    self._send(job, [trigger])
+
+    def _send(self, job: str, triggers: Sequence[str]) -> bool:
+        """Send what triggers name; returns whether that was possible."""
         self._quiet.look_soon(job)
-        with self._apart(job, trigger):
-            if trigger == "!deadline":
+        is_done, outbox = False, self._parts.outbox
+        with self._apart(job, *triggers):
+            if triggers == ["!deadline"]:
                 if self._state.fail_deadline(job, "the job did not end before its deadline"):
                     self._parts.notifier.log(f"job {job} missed its deadline", job=job)
-                    self._parts.outbox.send(job, self._state.errbacks(job))
-                return
-            count = self._parts.outbox.send_again(job, trigger)
-            if count:
-                self._state.note_event(job, "redriven", trigger, counted(count, "message"))
+                    outbox.send(job, self._state.errbacks(job))
+            else:
+                is_one = len(triggers) == 1
+                count = outbox.send_again(job, *triggers) if is_one else outbox.send_all_again(job, triggers)
+                if count:
+                    self._state.note_event(job, "redriven", triggers[0], counted(count, "message"))
+            is_done = True
+        return is_done  # noqa: RET504  a fault of the job is swallowed
 
     @contextlib.contextmanager
-    def _apart(self, job: str, trigger: str = "") -> Iterator[None]:
+    def _apart(self, job: str, *triggers: str) -> Iterator[None]:
         """Let a fault of one job hold up no other; a broker or a Redis that is away is everyone's."""
         try:
             yield
@@ -148,8 +164,8 @@ class Reconciler:
             if isinstance(error, BrokerUnreachable):
                 self._parts.dispatcher.connect()
             logger.warning("repair-failed: job %s: %r", job, error)
-            if trigger:
-                self._state.touch(job, trigger)  # it comes again behind the others
+            if triggers:
+                self._state.touch(job, *triggers)  # they come again behind the others
         finally:
             if time.monotonic() - self._led_at > LED_AGAIN_AFTER_S:
                 self._is_the_one()

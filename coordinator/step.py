@@ -143,7 +143,10 @@ class Step(Durable):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the job has ended or the step has lost its race; asks Redis at most twice a second."""
+        """Whether the job has ended or the step has lost its race; asks Redis at most twice a second.
+
+        What a step returns after it has seen that is not recorded: where its job is retried it runs again.
+        """
         header = _header(self.request)
         if header is None:
             return False

@@ -6,8 +6,9 @@ before anything of it is sent; what is refused is recorded too, with its reasons
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kombu.utils.json import dumps
@@ -169,10 +170,8 @@ class Submission:
             answer = self._state.submit(job, state, fields, plan=plan, flags=flags, deadline_ms=deadline_ms)
             if answer[0] == "duplicate":
                 return self._duplicate(job, kind, answer)
-            try:
+            with left_to_the_reconciler(job):
                 self._parts.outbox.send_first(job, plan)
-            except Unreachable as error:  # recorded: the reconciler sends it when the servers are back
-                logger.warning("left-in-outbox: %s: %s", job, error)
         return Receipt(job, "accepted")
 
     def _reject(self, job: str, kind: Kind, params: Mapping[str, Any], errors: list[str]) -> Receipt:
@@ -195,6 +194,15 @@ class Submission:
                 f"the key {job!r} is taken by a job of kind {answer[2]}; use another key for {kind}", job=job
             )
         return Receipt(job, "duplicate")
+
+
+@contextlib.contextmanager
+def left_to_the_reconciler(job: str) -> Iterator[None]:
+    """Send what is recorded; what can't be sent now is in the outbox, and goes when the servers are back."""
+    try:
+        yield
+    except Unreachable as error:
+        logger.warning("left-in-outbox: %s: %s", job, error)
 
 
 def _shown(canvas: Any, plan: Plan) -> str:

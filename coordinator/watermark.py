@@ -80,6 +80,7 @@ class Watermark:
         begun = self._state.begun(job)
         found = self._open(job)
         now_ms = self._state.now_ms()  # after the look: what was open then was sent before
+        self._state.forget_probes_after(now_ms)
         for lane, steps in found.items():
             attempts = {step.key: begun.get(step.key, 0) for step in steps}
             self._suspected.setdefault(lane, {}).setdefault(job, _Suspicion(now_ms, attempts))

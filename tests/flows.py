@@ -129,6 +129,14 @@ def until_cancelled(self: Any, path: str) -> str:
     return "saw it"
 
 
+@app.task(bind=True)
+def half_or_whole(self: Any, path: str) -> str:
+    """Give half a value where the job is cancelled, the whole once a file is there."""
+    note(f"{path}.runs", "run")
+    wait_until(lambda: self.cancelled or Path(path).exists(), timeout_s=30, what=path)
+    return "half" if self.cancelled else "whole"
+
+
 @app.task
 def stubborn(path: str) -> None:
     """Never look at whether the job was cancelled."""

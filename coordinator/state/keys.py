@@ -12,7 +12,7 @@ jobs     zset    every job of the shard, by creation time (ms); pruned by the re
 active   zset    jobs that are received, processing or paused, by last progress (ms)
 leases   zset    ``job|step`` by the time the lease ends (ms)
 timers   zset    ``job|step`` by the time a retry is due, ``job|!deadline`` (ms)
-outbox   zset    ``job|trigger`` by the time it was noted (ms): recorded, not known to be sent
+outbox   zset    ``job|trigger`` by the time it was noted (ms, and parts): recorded, not known to be sent
 alerts   stream  alerts of the shard, about 1,000 kept
 events   stream  what happened to the jobs of the shard, about 2,000 events kept
 counts   hash    how often what happened, for metrics: ``what|label|kind`` -> number

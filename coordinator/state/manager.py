@@ -157,7 +157,7 @@ class StateManager(Standstills, Streams):
         moves[State(status)](job)
 
     def _steer(self, job: str, done: str, script: str, keys: list[str], args: list[Any]) -> list[Any]:
-        answer = self._run(script, keys, args)
+        answer = self._run(script, keys, [*args, secrets.token_hex(8)])
         if answer[0] == "gone":
             raise JobNotFound(f"no job has the id {job!r}; `list` shows those that exist", job=job)
         if answer[0] == "illegal":

@@ -15,11 +15,14 @@ from typing import Any
 from coordinator.errors import JobNotFound
 from coordinator.plan import Plan
 from coordinator.state.keys import Keys
+from coordinator.state.reaching import reaching
 from coordinator.stream import plan_of
 
-#: Shorter than the shortest retention: a job's id can't come to name another plan within it.
+#: Shorter than the shortest retention: the id of a job that had not ended names no other plan within it.
 PLAN_CACHE_S = 50.0
 PLAN_CACHE_SIZE = 64
+#: How long a key lives, in Redis' words, that is to stay.
+NO_END = -1
 #: Of a job no step of which was made to run again.
 FIRST_EPOCH = "0"
 
@@ -39,14 +42,22 @@ class Plans:
         cached = self._plans.get(known)
         if cached and time.monotonic() - cached[0] < PLAN_CACHE_S:
             return cached[1]
-        blob = (
-            self.client.hget(self.keys.named(job, "g")[0], prefix[:-1])
-            if prefix
-            else self.client.get(self.keys.named(job, "p")[0])
-        )
+        blob, left_ms = self._read(job, prefix)
         if blob is None:
             raise JobNotFound(f"job {job} has no plan {prefix!r} any more", job=job)
-        return self._keep(known, plan_of(blob))
+        plan = plan_of(blob)
+        # Of a job that goes soon no plan is kept: its id may come to name another.
+        return self._keep(known, plan) if left_ms == NO_END or left_ms > PLAN_CACHE_S * 1000 else plan
+
+    def _read(self, job: str, prefix: str) -> tuple[bytes | None, int]:
+        """Return a plan as Redis holds it, and for how long it will (ms)."""
+        key = self.keys.named(job, "g" if prefix else "p")[0]
+        with reaching(self.client.url):
+            pipe = self.client.pipeline(transaction=False)
+            pipe.hget(key, prefix[:-1]) if prefix else pipe.get(key)
+            pipe.pttl(key)
+            blob, left_ms = pipe.execute()
+        return blob, left_ms
 
     def _known_as(self, job: str, prefix: str) -> tuple[str, ...]:
         return (job, prefix, self.epoch(job)) if prefix else (job,)

@@ -189,7 +189,8 @@ class Steps(Views):
     def noted_at(self, job: str, trigger: str) -> str:
         """Return when a trigger was put in the outbox (ms since 1970, by Redis), 0 if it is not there."""
         key, member = self.keys.named(job, "outbox")[0], f"{job}|{trigger}"
-        return f"{self._run.keeping(lambda client: client.zscore(key, member)) or 0:.0f}"
+        at = self._run.keeping(lambda client: client.zscore(key, member))
+        return "0" if at is None else repr(at)  # to the microsecond
 
     def called(self, job: str, triggers: list[str]) -> None:
         """Note that error callbacks were sent: see ``lua/called.lua``."""
@@ -242,6 +243,11 @@ class Steps(Views):
         """Note that a probe came back from its lane of a queue."""
         with self._reaching:
             self.client.zadd(self.keys.probes, {lane: sent_ms}, gt=True)
+
+    def forget_probes_after(self, now_ms: int) -> None:
+        """Forget the probes of a time to come: Redis' clock was set back, and they tell nothing any more."""
+        with self._reaching:
+            self.client.zremrangebyscore(self.keys.probes, f"({now_ms}", "+inf")
 
     def due(self, shard: int, limit: int = 500) -> list[str]:
         """Move due timers to the outbox; returns them as ``job|=step`` or ``job|!deadline``."""

@@ -93,6 +93,32 @@ def test_message_carries_the_epoch_of_the_look_when_another_thread_notices_a_new
     assert sent == [FIRST_EPOCH]
 
 
+def test_what_follows_carries_the_epoch_of_its_attempt_when_another_thread_notices_a_new_one(
+    coordinator, monkeypatch
+):
+    """It came about in that one; in the new one it ran before its turn, for it takes no value."""
+    job, sent = Hand(coordinator.settings, chain(add.s(1, 1), add.si(2, 2))), []
+    state, finish = coordinator.state_manager, coordinator.state_manager.finish
+
+    def take_back_meanwhile(*args: object) -> list[str]:
+        answer = finish(*args)
+        job.state.cancel(JOB)
+        job.state.retry_from(JOB, "0")
+        state.look_at_epoch(JOB)  # as the reconciler does in its thread
+        return answer
+
+    monkeypatch.setattr(state, "finish", take_back_meanwhile)
+    monkeypatch.setattr(coordinator._parts.dispatcher, "send", lambda *_, epoch, **__: sent.append(epoch))
+    task, step = coordinator.app.tasks["tests.flows.add"], job.step("0")
+    header = {"job": JOB, "key": "0", "take": "", "follow": step.follow, "phase": step.phase}
+    task.push_request(hostname="w", args=[1, 1], **{HEADER: header})
+    assert Attempt(task, header).execute((1, 1), {}) == 2
+    task.pop_request()
+
+    assert sent == [FIRST_EPOCH]
+    assert job.frontier == ["0"]
+
+
 def test_frontier_stays_in_the_outbox_when_it_was_noted_anew_while_an_older_one_is_sent(
     coordinator, monkeypatch
 ):

@@ -43,11 +43,14 @@ def test_fleet_runs_jobs_and_replaces_a_worker_that_is_killed(coordinator, fleet
 @pytest.mark.brokers("rabbitmq")
 @pytest.mark.parametrize("task", [too_long, softly_too_long], ids=["hard", "soft"])
 def test_fleet_enforces_time_limits(task, coordinator, fleet):
-    """The solo pool has none; the fleet's workers have."""
+    """The solo pool has none; the fleet's workers have, and say which step it was."""
+    job = coordinator.launch(chain(task.s(), double.s()))
     with pytest.raises(JobFailed) as caught:
-        coordinator.wait(coordinator.launch(chain(task.s(), double.s())), timeout_s=30)
+        coordinator.wait(job, timeout_s=30)
 
-    assert "TimeLimitExceeded" in caught.value.facts["error"]["type"]
+    error = caught.value.facts["error"]
+    assert "TimeLimitExceeded" in error["type"]
+    assert error["step"] == coordinator.steps(job)[0].id
     assert coordinator.wait(coordinator.launch(add.s(1, 1)), timeout_s=30) == 2
 
 

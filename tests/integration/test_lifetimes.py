@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import chain
 
+from coordinator.compiler import compile_canvas
 from coordinator.states import State
 from tests.flows import add, double
 from tests.integration.by_hand import JOB
@@ -37,3 +38,19 @@ def test_values_of_batches_live_as_long_as_their_job_when_another_list_is_stored
     state.keep_pages(JOB, "1", 3, [[1]])
 
     assert not state.client.exists(values)
+
+
+def test_plan_is_the_present_one_when_its_id_was_another_jobs_a_moment_ago(hand):
+    """A process that had looked at that one in its last minute remembered its plan, and sent its steps."""
+    job = hand(add.s(1, 1))
+    state, keys = job.state, job.state.keys.named(JOB, "m p r x g f e a b s v")
+    state.cancel(JOB)
+    for key in keys:
+        state.client.pexpire(key, 30_000)
+    assert job.another.plan(JOB).size == 1
+    state.client.delete(*keys)
+
+    fields = {"kind": "any", "receipt": "r", "total": 2, "params": "{}"}
+    state.submit(JOB, State.PROCESSING, fields, plan=compile_canvas(chain(add.s(1, 1), double.s())))
+
+    assert job.another.plan(JOB).size == 2

@@ -7,12 +7,13 @@ from typing import NoReturn
 import pytest
 from celery import chain, chord, group
 from celery.app.task import Context
+from celery.exceptions import TimeLimitExceeded
 from kombu.utils.json import dumps
 
 from coordinator import race
 from coordinator.compiler import compile_canvas
 from coordinator.dispatcher import HEADER
-from coordinator.errors import InvalidRequest
+from coordinator.errors import IllegalTransition, InvalidRequest, StateUnreachable
 from coordinator.state.plans import FIRST_EPOCH
 from coordinator.states import State
 from tests.facade import opened
@@ -222,6 +223,21 @@ def test_items_may_fail_when_their_share_is_no_exact_number(share, items, may, h
     assert answers == ["over", "recorded"]
 
 
+def test_batches_are_cut_a_thousand_at_once_when_the_window_is_wider(hand):
+    """A script that cuts a million holds up all jobs of that Redis for its while."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    job.run("0")
+    turn = dumps({"count": 1, "failed": 0, "failures": {}, "item_us": 1})
+
+    open_stream(job, "1", 2500, window=2500)
+    flying = [len(job.frontier)]
+    for step in ("1/0", "1/1"):
+        assert job.end(step, job.begin(step), turn) == "recorded"
+        flying.append(len(job.frontier))
+
+    assert flying == [1000, 1999, 2498]
+
+
 def test_step_that_asks_goes_on_when_redis_is_away(own_redis, redis_server):
     """Whether its job was cancelled is not known then, which is no reason to fail."""
     with opened({"BROKER_URL": redis_server.url(0), "REDIS_URL": own_redis.url(1)}) as facade:
@@ -307,6 +323,20 @@ def test_message_tells_its_epoch_and_its_phase_when_it_expires(coordinator, monk
         coordinator.app.backend.mark_as_revoked("x:0.add", "expired", request)
 
     assert told == [("3", "work"), (FIRST_EPOCH, "errback")]
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_worker_goes_on_when_it_finds_that_a_step_failed_while_redis_is_away(coordinator, monkeypatch):
+    """By a message that expired, or a limit: the error kept it from acknowledging, and it had a slot less."""
+
+    def be_away(*_: object, **__: object) -> NoReturn:
+        raise StateUnreachable("no answer")
+
+    monkeypatch.setattr(coordinator.state_manager, "fail", be_away)
+    request = Context({HEADER: {"job": "x", "key": "0", "phase": "work"}, "hostname": "w"})
+
+    coordinator.app.backend.mark_as_revoked("x:0.add", "expired", request)
+    coordinator.app.backend.mark_as_failure("x:0.add", TimeLimitExceeded(1), request=request)
 
 
 def test_fence_grows_when_a_step_that_expanded_runs_again(hand):
@@ -406,3 +436,23 @@ def test_entry_is_left_for_later_when_no_connection_can_be_made_and_nothing_is_t
         job.outbox_of(job.state).send_again(JOB, "^")
 
     assert "^" in job.noted
+
+
+def test_command_is_done_once_and_not_refused_when_its_answer_was_lost(hand, monkeypatch):
+    """The client makes the call again. It found its own cancel, and said that the job can't be cancelled."""
+    job = hand(chain(add.s(1, 1), double.s()))
+    scripts = job.state._run
+    ask = scripts.keeping
+    monkeypatch.setattr(scripts, "keeping", lambda *call: (ask(*call), ask(*call))[1])
+
+    job.state.pause(JOB)
+    job.state.resume(JOB)
+    job.state.cancel(JOB)
+    job.state.retry(JOB)
+    job.state.cancel(JOB)
+    job.state.retry_from(JOB, "0")
+
+    done = [event.event for event in job.state.events(JOB)]
+    assert done[2:] == ["paused", "resumed", "cancelled", "retried", "cancelled", "retried"]
+    with pytest.raises(IllegalTransition):
+        job.another.retry(JOB)

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import pytest
 from celery import chain, chord
 
+from coordinator import each
 from coordinator.errors import IllegalTransition, InvalidRequest, JobCancelled, JobFailed
 from coordinator.states import State, StepState
 from tests.facade import running
 from tests.flows import (
     add,
     double,
+    half_or_whole,
+    lines,
     mark,
     softly_too_long,
     stubborn,
@@ -44,8 +48,31 @@ def test_running_step_sees_within_two_seconds_when_its_job_is_cancelled(coordina
     assert time.monotonic() - at < 2
     with pytest.raises(JobCancelled):
         coordinator.wait(job, timeout_s=5)
-    wait_until(lambda: coordinator.status(job).steps_done == 1, what="the result to be recorded")
+    wait_until(lambda: not running(coordinator, job), what="the step to end")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("is_in_batch", [False, True], ids=["a step", "an item"])
+def test_step_runs_again_at_a_retry_when_it_had_returned_because_its_job_was_cancelled(
+    is_in_batch, coordinator, start_worker, tmp_path
+):
+    """What it gave is half a value: it was recorded, and the job that was retried went on with it."""
+    start_worker()
+    gate = tmp_path / "gate"
+    runs = tmp_path / "gate.runs"
+    canvas = half_or_whole.s(str(gate))
+    if is_in_batch:
+        canvas = chain(mark.s([str(gate)], str(tmp_path / "list")), each(half_or_whole.s(), batch=1))
+    job = coordinator.launch(canvas)
+    wait_until(lambda: lines(runs), what="the step to run")
+    coordinator.cancel(job)
+    wait_until(lambda: not running(coordinator, job), what="the step to end")
+    gate.touch()
+
+    coordinator.retry(job)
+
+    assert coordinator.wait(job, timeout_s=20) == (["whole"] if is_in_batch else "whole")
+    assert len(lines(runs)) == 2
 
 
 def test_stubborn_step_is_ended_after_the_grace_when_its_job_is_cancelled(
@@ -199,3 +226,35 @@ def test_job_is_checked_when_it_was_cancelled_before_its_checks_had_decided(coor
 
     assert coordinator.wait(wanted, timeout_s=20) == 12
     wait_until(lambda: coordinator.status(refused).state == State.REJECTED, what="the refusal")
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_job_is_resumed_when_the_broker_is_away(coordinator, elsewhere, start_worker):
+    """An error would say that it was not; what could not be sent is left to the reconciler."""
+    job = coordinator.launch(chain(add.s(1, 1), double.s()))
+    coordinator.pause(job)
+    away = elsewhere(broker_url="amqp://guest:guest@127.0.0.1:1//")
+
+    assert away.resume(job).state == State.PROCESSING
+
+    start_worker()
+    assert coordinator.wait(job, timeout_s=30) == 4
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_worker_takes_its_next_message_when_one_has_expired_while_redis_was_away(
+    elsewhere, own_redis, start_worker
+):
+    """It can't note that, and kept the message, the only one that it may have. The step is sent again."""
+    facade = elsewhere(redis_url=own_redis.url(1))
+    worker = start_worker(env={"REDIS_URL": own_redis.url(1)}, concurrency=1)
+    os.kill(worker.pid, signal.SIGSTOP)
+    facade.launch(add.s(1, 1).set(expires=1))
+    sent_at = time.monotonic()
+    wait_until(lambda: time.monotonic() > sent_at + 1.5, what="the message to expire")
+    own_redis.stop()
+    os.kill(worker.pid, signal.SIGCONT)
+    wait_until(lambda: "failure-not-recorded" in worker.log.read_text(), timeout_s=20, what="its word of it")
+    own_redis.start()
+
+    assert facade.wait(facade.launch(add.s(1, 1)), timeout_s=30) == 2

@@ -138,3 +138,21 @@ def test_step_waits_for_its_whole_countdown_when_it_was_forgotten(stood_still, h
     job.wire.sent.clear()
     job.outbox_of(job.state).send_again(JOB, "*")
     assert job.wire.sent == ["1"], "it has waited"
+
+
+def test_step_waits_for_its_whole_countdown_when_it_was_forgotten_and_a_message_of_before_had_begun_it(hand):
+    """It was given back and none of its code ran, but the step seemed to have waited, and ran at once."""
+    job = hand(chain(add.s(1, 1), add.si(2, 2).set(countdown=100)))
+    job.run("0")
+    job.outbox_of(job.state).send(JOB, ["0"])
+    countdown_ends(job, "1")
+    job.state.cancel(JOB)
+    job.state.retry_from(JOB, "0")
+    job.begin("1")  # as the attempt finds it of another epoch, it lets go of it
+    job.state.release(JOB, "1", "returned", WORKER)
+    job.run("0")
+    job.wire.sent.clear()
+
+    job.outbox_of(job.state).send(JOB, ["0"])
+
+    assert job.wire.sent == [] and job.state.waiting(JOB, ["1"]) == {"1"}

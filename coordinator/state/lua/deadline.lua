@@ -12,7 +12,7 @@ local errbacks = cjson.decode(ARGV[6])
 if #errbacks > 0 then
   redis.call('HSET', KEYS[1], 'errbacks', ARGV[6])
   redis.call('HINCRBY', KEYS[1], 'total', #errbacks)
-  for _, trigger in ipairs(errbacks) do redis.call('ZADD', KEYS[4], now_ms(), ARGV[1] .. '|' .. trigger) end
+  for _, trigger in ipairs(errbacks) do must_send(KEYS[4], ARGV[1] .. '|' .. trigger) end
 end
 redis.call('HSET', KEYS[1], 'error', ARGV[2])
 note(KEYS[2], 'failed', '', ARGV[3])

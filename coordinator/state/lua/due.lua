@@ -9,7 +9,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT
   local job, step = string.match(member, '^(.*)|([^|]*)$')
   local entry = member
   if string.sub(step, 1, 1) ~= '!' then entry = job .. '|=' .. step end
-  redis.call('ZADD', KEYS[2], now, entry)
+  must_send(KEYS[2], entry)
   redis.call('ZREM', KEYS[1], member)
   moved[#moved + 1] = entry
 end

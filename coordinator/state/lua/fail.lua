@@ -58,7 +58,7 @@ local errbacks = cjson.decode(ARGV[11])
 if #errbacks > 0 then
   redis.call('HSET', KEYS[1], 'errbacks', ARGV[11])
   redis.call('HINCRBY', KEYS[1], 'total', #errbacks)
-  for _, trigger in ipairs(errbacks) do redis.call('ZADD', KEYS[14], now_ms(), job .. '|' .. trigger) end
+  for _, trigger in ipairs(errbacks) do must_send(KEYS[14], job .. '|' .. trigger) end
 end
 redis.call('HSET', KEYS[1], 'error', ARGV[5])
 redis.call('ZREM', KEYS[12], job .. '|!deadline')

@@ -83,7 +83,7 @@ for _, part in ipairs(cjson.decode(ARGV[5])) do
     redis.call('HSET', KEYS[2], part[2], '@') -- its attempt stays in a: no record tells the number
   elseif what == 'next' then
     if moving then
-      redis.call('ZADD', KEYS[11], now, job .. '|' .. part[2])
+      must_send(KEYS[11], job .. '|' .. part[2])
       answer[#answer + 1] = part[2]
     end
   elseif what == 'end' and (moving or state == 'paused') then

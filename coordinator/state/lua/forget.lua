@@ -5,13 +5,15 @@
 -- ARGV: 1 job, 2 step, 3 number of records and fragments that the caller saw, 4 what goes (JSON: records, by attempt, and steps
 --       that have begun, by 0; steps that wait for a countdown first;
 --       fragments; counts of the joins; whether checks are among them, which then decide anew),
---       5 how often the job had been retried, as the caller saw before all else: while it is not, nothing begins
+--       5 how often the job had been retried, as the caller saw before all else: while it is not, nothing begins,
+--       6 token of this call
 -- Returns: {'processing' | 'received'} | {'changed'} | {'illegal', state} | {'gone'}
 -- Invariant: a forgotten step's attempts go on counting, so that a late writer still meets its fence, also one that
 -- runs at this moment, on a value that is forgotten; the epoch
 -- tells processes that a plan they remember may be another now.
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {'gone'} end
+if is_repeated(KEYS[1], ARGV[6]) then return {state} end
 if state ~= 'failed' and state ~= 'cancelled' then return {'illegal', state} end
 if redis.call('HLEN', KEYS[3]) + redis.call('HLEN', KEYS[4]) ~= tonumber(ARGV[3]) then return {'changed'} end
 if (redis.call('HGET', KEYS[1], 'retried') or '0') ~= ARGV[5] then return {'changed'} end
@@ -46,11 +48,10 @@ redis.call('ZREM', KEYS[9], ARGV[1] .. '|!deadline') -- of before, where its rec
 redis.call('HINCRBY', KEYS[1], 'total', 0 - goes['steps'])
 local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'received'
 moved(KEYS[1], state, to)
-redis.call('HSET', KEYS[1], 'state', to)
+redis.call('HSET', KEYS[1], 'state', to, 'steered', ARGV[6])
 redis.call('HDEL', KEYS[1], 'finished', 'error', 'reason')
-local now = now_ms()
-redis.call('ZADD', KEYS[8], now, ARGV[1])
-redis.call('ZADD', KEYS[9], now, ARGV[1] .. '|*')
+redis.call('ZADD', KEYS[8], now_ms(), ARGV[1])
+must_send(KEYS[9], ARGV[1] .. '|*')
 for i = 1, 13 do
   if i ~= 8 and i ~= 9 then redis.call('PERSIST', KEYS[i]) end
 end

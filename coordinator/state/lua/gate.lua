@@ -47,6 +47,6 @@ end
 moved(KEYS[1], 'received', 'processing')
 redis.call('HSET', KEYS[1], 'state', 'processing', 'started', now, 'receipt', params_hash)
 redis.call('ZADD', KEYS[9], 'XX', now, job)
-redis.call('ZADD', KEYS[8], now, job .. '|' .. ARGV[5])
+must_send(KEYS[8], job .. '|' .. ARGV[5])
 note(KEYS[5], 'processing', '', '')
 return {'recorded', ARGV[5]}

@@ -29,9 +29,20 @@ local function took(what, kind, ms)
   redis.call('HINCRBY', counts_key, what .. '|sum|' .. kind, ms)
 end
 
-local function now_ms()
+-- Redis' clock to the microsecond: no two scripts are told the same time.
+local function exact_ms()
   local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  return t[1] * 1000 + t[2] / 1000
+end
+
+local function now_ms()
+  return math.floor(exact_ms())
+end
+
+-- Note in the outbox what must be sent. Who sends takes off what was noted when it looked, and nothing that was noted
+-- later: within the same millisecond, too.
+local function must_send(outbox_key, member)
+  redis.call('ZADD', outbox_key, exact_ms(), member)
 end
 
 -- Note an event of the job, ARGV[1], in its own stream and in that of all jobs of the shard.
@@ -92,6 +103,11 @@ local function is_lost(records_key, meta_key, step)
     key = string.match(key, '^(.*)/%d+$')
   end
   return false
+end
+
+-- Whether a command was done by this very call, whose answer was lost on the way: a command notes its token.
+local function is_repeated(meta_key, token)
+  return redis.call('HGET', meta_key, 'steered') == token
 end
 
 -- Let keys go with their job: one that is first written after the job's end has no end of its own.

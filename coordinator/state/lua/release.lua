@@ -17,7 +17,7 @@ elseif not a or string.sub(a.token, 1, #ARGV[4]) ~= ARGV[4] then
   return 'kept'
 end
 redis.call('ZREM', KEYS[3], member)
-if ARGV[3] ~= 'returned' then redis.call('ZADD', KEYS[4], now, job .. '|=' .. step) end
+if ARGV[3] ~= 'returned' then must_send(KEYS[4], job .. '|=' .. step) end
 if a and a.live == 1 then
   a.live = 0
   if ARGV[3] ~= 'returned' then a.crashes = a.crashes + 1 end

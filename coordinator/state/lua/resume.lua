@@ -1,12 +1,13 @@
 -- Let a paused job go on ('resume'), or a failed or cancelled one ('retry', which keeps what is recorded).
 -- KEYS: 1 m (hash), 2 e (stream), 3 active (zset), 4 outbox (zset), 5 x (hash), 6 a (hash),
 --       and with 'retry' 7 p, 8 r (hash), 9 g, 10 f, 11 b (hash), 12 s (hash), 13 v, 14 leases (zset), 15 timers (zset)
--- ARGV: 1 job, 2 'resume' or 'retry'
+-- ARGV: 1 job, 2 'resume' or 'retry', 3 token of this call
 -- Returns: {'processing' | 'received'} | {'illegal', state} | {'gone'}
 -- Invariant: the frontier is in the outbox ("*") until it was sent.
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {'gone'} end
 local job = ARGV[1]
+if is_repeated(KEYS[1], ARGV[3]) then return {state} end
 if ARGV[2] == 'resume' then
   if state ~= 'paused' then return {'illegal', state} end
 elseif state ~= 'failed' and state ~= 'cancelled' then
@@ -14,11 +15,10 @@ elseif state ~= 'failed' and state ~= 'cancelled' then
 end
 local to = redis.call('HEXISTS', KEYS[1], 'receipt') == 1 and 'processing' or 'received'
 moved(KEYS[1], state, to)
-redis.call('HSET', KEYS[1], 'state', to)
+redis.call('HSET', KEYS[1], 'state', to, 'steered', ARGV[3])
 redis.call('HDEL', KEYS[1], 'finished', 'error', 'reason')
-local now = now_ms()
-redis.call('ZADD', KEYS[3], now, job)
-redis.call('ZADD', KEYS[4], now, job .. '|*')
+redis.call('ZADD', KEYS[3], now_ms(), job)
+must_send(KEYS[4], job .. '|*')
 if ARGV[2] == 'retry' then
   redis.call('HINCRBY', KEYS[1], 'retried', 1)
   redis.call('ZREM', KEYS[4], job .. '|!deadline') -- of before, where its reconciler was killed

@@ -12,7 +12,7 @@
 -- Fields of v (hash): "<owner>:<level>:<index>" -> record; "<owner>@…" -> page; "<owner>!<item>" -> error.
 -- Invariant: a step is in s from its cut to its record; its number is never given again.
 local stream = {}
-local FAN_IN, PAGE_ITEMS, MOST_ITEMS, WORTH_US = 100, 1000, 10000, 100000
+local FAN_IN, PAGE_ITEMS, MOST_ITEMS, MOST_CUT, WORTH_US = 100, 1000, 10000, 1000, 100000
 
 local function get(s, name) return tonumber(redis.call('HGET', s.keys.s, s.owner .. ':' .. name) or nil) end
 local function set(s, name, value) redis.call('HSET', s.keys.s, s.owner .. ':' .. name, value) end
@@ -66,7 +66,7 @@ local function open(s, share)
   redis.call('HSET', s.keys.s, step, cjson.encode(share))
   add(s, 'open', 1)
   if s.moving then
-    redis.call('ZADD', s.keys.outbox, now_ms(), s.job .. '|=' .. step)
+    must_send(s.keys.outbox, s.job .. '|=' .. step)
     s.answer[#s.answer + 1] = '=' .. step
   end
 end
@@ -101,9 +101,10 @@ local function read_on(s)
   open(s, {'page', get(s, 'pages'), redis.call('HGET', s.keys.s, s.owner .. ':cursor'), get(s, 'total')})
 end
 
--- Cut batches until the window is full.
+-- Cut batches until the window is full: the rest of a very wide one when the next step of the stream is recorded.
 function stream.fill(s)
-  while get(s, 'flying') < get(s, 'window') do
+  for _ = 1, MOST_CUT do
+    if get(s, 'flying') >= get(s, 'window') then break end
     local first, ends = get(s, 'next'), get(s, 'ends')
     if first < ends then
       local count = size_of_next(s, ends - first)

@@ -25,7 +25,7 @@ if ARGV[2] == 'rejected' then
 end
 redis.call('SET', KEYS[2], ARGV[3])
 redis.call('ZADD', KEYS[6], now, job)
-redis.call('ZADD', KEYS[7], now, job .. '|^')
+must_send(KEYS[7], job .. '|^')
 if ARGV[2] == 'processing' then
   redis.call('HSET', KEYS[1], 'started', now)
   note(KEYS[4], 'processing', '', '')

@@ -34,7 +34,8 @@ class Process:
         self.state = StateManager(settings)
         self.outbox = Outbox(self.state, wire)  # type: ignore[arg-type]
         self._let_others_act_before(self.state._run, "keeping", MEANWHILE)
-        self._let_others_act_before(self.state.client, "execute_command", MEANWHILE_READ)
+        for read in ("execute_command", "pipeline"):
+            self._let_others_act_before(self.state.client, read, MEANWHILE_READ)
         for call in ("_steer", "complete", "sent"):
             self._let_others_act_before(self.state, call, MEANWHILE_OFTEN)
 
@@ -138,7 +139,7 @@ class Reconciler:
         """Send what is due and what was left, and take back the leases that ran out."""
         dice = self._host.course.dice
         shard = self._state.keys.shard_of(JOB)
-        found = self._state.overdue(0, 1000)[shard]
+        found = self._state.overdue(-1, 1000)[shard]  # also what was noted in this millisecond
         todo = sorted(self._state.due(shard))
         for member in sorted(found.leases):
             key = member.partition("|")[2]
