@@ -29,6 +29,8 @@ from coordinator.states import JobStatus, State, StepState, StepStatus
 SHOWN = 3
 #: A message that neither waits in a queue nor has begun is found within this time (s) at most.
 SENT_S = 15
+#: What goes on by itself only while a worker reconciles.
+REPAIRED = frozenset({"lease-over", "retry", "postponed", "outbox", "sent", "deadline"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,14 @@ class _Look:
         self._left = dict(self._outbox())  # trigger -> since when (ms)
 
     def reasons(self) -> Iterator[Reason]:
+        found = list(self._found())
+        yield from found
+        if any(reason.code in REPAIRED for reason in found):
+            yield from self._unreconciled()
+
+    # -- what holds steps up, one sort each -----------------------------------
+
+    def _found(self) -> Iterator[Reason]:
         if self._status.state == State.PAUSED:
             yield Reason(
                 "paused",
@@ -118,8 +128,6 @@ class _Look:
             yield from self._ready(by_state[StepState.READY], by_state[StepState.RETRYING])
         yield from self._barriers()
         yield from self._deadline()
-
-    # -- what holds steps up, one sort each -----------------------------------
 
     def _running(self, steps: list[StepStatus], count: int) -> Iterator[Reason]:
         leases = self._state.keys.named(self._job, "leases")[0]
@@ -244,6 +252,12 @@ class _Look:
                 f"deadline in {wait_s:.0f} s" if wait_s > 0 else f"its deadline passed {-wait_s:.0f} s ago"
             )
             yield Reason("deadline", found, "it fails then")
+
+    def _unreconciled(self) -> Iterator[Reason]:
+        """Say that nobody fires timers and repairs, where no worker does."""
+        if not self._state.client.exists(self._state.keys.reconciler):
+            found = "no worker reconciles: no retry, countdown or deadline comes due, nothing is repaired"
+            yield Reason("no-reconciler", found, "start one: `manage.py worker`", needs_you=True)
 
     # -- where it is looked up -------------------------------------------------
 

@@ -71,6 +71,14 @@ def test_why_says_how_long_a_step_is_postponed(coordinator):
     assert "starts in" in found["postponed"].found
 
 
+def test_why_says_that_no_worker_reconciles_when_only_timers_are_waited_for(coordinator):
+    """To wait is no advice where nobody fires the timers."""
+    first, *others = coordinator.why(coordinator.launch(add.s(1, 1).set(countdown=60), deadline_s=60))
+
+    assert first.code == "no-reconciler" and first.needs_you and "worker" in first.advice
+    assert [reason.code for reason in others] == ["postponed", "deadline"]
+
+
 def test_why_says_that_no_worker_knows_the_task(coordinator, start_worker):
     """The worker was started with other jobs."""
     start_worker(env={"COORDINATOR_JOBS": "tests.integration.late_clock"})
