@@ -152,9 +152,7 @@ class _Look:
 
     def _unsent(self) -> Iterator[Reason]:
         for trigger, since_ms in sorted(self._left.items(), key=lambda item: item[1])[:SHOWN]:
-            found = (
-                f"what follows {trigger!r} is in the outbox since {self._ago(since_ms)}: not known to be sent"
-            )
+            found = f"in the outbox since {self._ago(since_ms)}, and not known to be sent: {_named(trigger)}"
             advice = (
                 "the reconciler of any worker sends it; where it stays, look at broker and workers: `doctor`"
             )
@@ -286,3 +284,17 @@ class _Look:
 
 def _escaped(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text)
+
+
+def _named(trigger: str) -> str:
+    """Return what an entry of the outbox would send, in words."""
+    if trigger == "*":
+        return "all that is ready"
+    if trigger == "!deadline":
+        return "the end of the job, whose deadline has passed"
+    if trigger.startswith("="):
+        return f"step {trigger[1:]}"
+    within, is_first, _ = trigger.rpartition("^")
+    if not is_first:
+        return f"what follows {trigger}"
+    return f"the first steps in the place of step {within[:-1]}" if within else "the first steps"

@@ -125,6 +125,26 @@ def test_why_says_how_a_job_stands_when_it_was_steered(coordinator, start_worker
         coordinator.why("no-such-job")
 
 
+@pytest.mark.brokers("redis")
+@pytest.mark.parametrize(
+    ("trigger", "words"),
+    [
+        ("^", "the first steps"),
+        ("0/^", "the first steps in the place of step 0"),
+        ("=0", "step 0"),
+        ("0", "what follows 0"),
+        ("*", "all that is ready"),
+        ("!deadline", "the end of the job, whose deadline has passed"),
+    ],
+)
+def test_why_names_what_was_left_in_the_outbox(coordinator, trigger, words):
+    """In words: a step that was taken back is the step itself, not what follows it."""
+    job = coordinator.launch(add.s(1, 1))
+    coordinator.state_manager.note_outbox(job, trigger)
+
+    assert why(coordinator, job)["outbox"].found.endswith(f": {words}")
+
+
 @pytest.mark.brokers("rabbitmq")
 def test_why_says_what_was_left_in_the_outbox_when_the_broker_went(coordinator, rabbitmq):
     """RabbitMQ is killed: what is recorded waits, and both are said soon."""
