@@ -186,16 +186,17 @@ class _Look:
 
     def _queue(self, queue: Queue, count: int) -> Reason:
         steps = counted(count, "step")
-        consumers = queue.consumers
+        consumers, who, advice = queue.consumers, "no consumer on", f"`manage.py worker -Q {queue.name}`"
         if consumers is None:
             consumers = sum(queue.name in worker.queues for worker in self._workers)
+            who = "no worker that answers reads"
+            advice += "; those of a fleet answer only between steps: where all are busy, wait"
         if not consumers:
             waiting = f"{steps} of this job and {counted(queue.messages, 'message')} wait there"
-            found = f"no consumer on queue {queue.name}: {waiting}"
-            return Reason("no-consumer", found, f"`manage.py worker -Q {queue.name}`", needs_you=True)
+            return Reason("no-consumer", f"{who} queue {queue.name}: {waiting}", advice, needs_you=True)
         if queue.messages:
             messages, readers = counted(queue.messages, "message"), counted(consumers, "consumer")
-            found = f"{steps} behind {messages} in queue {queue.name}, with {readers}"
+            found = f"{steps} among {messages} in queue {queue.name}, with {readers}"
             return Reason("behind", found, "wait, or start more workers")
         found = f"{steps} sent to queue {queue.name}, which is empty: held by a busy worker, or lost"
         return Reason("sent", found, f"wait: what was lost is found and sent again within about {SENT_S} s")

@@ -89,6 +89,22 @@ def test_why_says_that_no_worker_knows_the_task(coordinator, start_worker):
     assert "tests.flows.add" in found.found and "COORDINATOR_JOBS" in found.advice and found.needs_you
 
 
+@pytest.mark.brokers("redis")
+def test_why_does_not_say_that_nobody_reads_the_queue_when_its_worker_may_be_busy(
+    coordinator, start_worker, tmp_path
+):
+    """A Redis broker knows no consumers, and a worker of one slot answers only between steps."""
+    start_worker(pool="solo", concurrency=1)
+    gate = tmp_path / "gate"
+    slow = coordinator.launch(wait_for_file.s(str(gate)))
+    wait_until(lambda: running(coordinator, slow), what="running")
+
+    found = why(coordinator, coordinator.launch(add.s(1, 1)))["no-consumer"]
+
+    assert found.found.startswith("no worker that answers reads") and "busy, wait" in found.advice
+    gate.touch()
+
+
 def test_why_says_how_many_messages_are_before_it(coordinator, start_worker, tmp_path):
     """A worker that is busy, and a queue that is long."""
     start_worker(concurrency=1)
