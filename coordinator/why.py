@@ -16,6 +16,8 @@ from kombu.exceptions import OperationalError
 
 from coordinator import about
 from coordinator.counted import counted
+from coordinator.doctor.finding import ERROR
+from coordinator.doctor.redis import server
 from coordinator.errors import BatutaError, BrokerUnreachable, JobNotFound, StateUnreachable
 from coordinator.forecast import tasks_of
 from coordinator.parts import Parts
@@ -29,6 +31,8 @@ from coordinator.states import JobStatus, State, StepState, StepStatus
 SHOWN = 3
 #: A message that neither waits in a queue nor has begun is found within this time (s) at most.
 SENT_S = 15
+#: Findings of ``doctor`` that mean, where they are errors, that Redis takes no write.
+REFUSING = frozenset({"redis role", "persistence", "redis memory", "cluster"})
 #: What goes on by itself only while a worker reconciles.
 REPAIRED = frozenset({"lease-over", "retry", "postponed", "outbox", "sent", "deadline"})
 
@@ -59,10 +63,20 @@ def reasons(parts: Parts, job: str) -> list[Reason]:
     try:
         status = parts.state.status(job)
         parts.state.look_at_epoch(job)
-        found = [*_of_state(status)] if status.state.is_terminal else [*_Look(parts, status).reasons()]
+        if status.state.is_terminal:
+            found = [*_of_state(status)]
+        else:
+            found = [*_of_redis(parts), *_Look(parts, status).reasons()]
     except StateUnreachable as error:
         return [Reason("redis-unreachable", str(error), "see `doctor`", needs_you=True)]
     return sorted(found, key=lambda reason: not reason.needs_you)
+
+
+def _of_redis(parts: Parts) -> Iterator[Reason]:
+    """Say for what fault of its own Redis refuses writes: leases run out then under workers that live."""
+    for finding in server(parts):
+        if finding.level == ERROR and finding.name in REFUSING:
+            yield Reason("redis-refuses", f"{finding.name}: {finding.found}", finding.advice, needs_you=True)
 
 
 def _of_state(status: JobStatus) -> Iterator[Reason]:

@@ -88,6 +88,33 @@ def test_doctor_finds_a_redis_that_forgets_when_its_settings_are_changed(elsewhe
     assert found["redis memory"].level in ("warn", "error") and "maxmemory" in found["redis memory"].advice
 
 
+def test_doctor_and_why_find_a_redis_that_is_a_replica(elsewhere, own_redis):
+    """After a failover REDIS_URL may name the one that was the primary: it answers, and takes no write."""
+    coordinator = elsewhere(redis_url=own_redis.url(1))
+    job = coordinator.launch(add.s(1, 1))
+    coordinator.state_manager.client.replicaof("127.0.0.1", 1)
+
+    found = finding(coordinator, "redis role")
+
+    assert found.level == "error" and "REDIS_URL" in found.advice
+    assert "redis-refuses" in [reason.code for reason in coordinator.why(job) if reason.needs_you]
+
+
+def test_doctor_and_why_find_a_redis_that_refuses_writes_since_its_snapshot_failed(elsewhere, own_redis):
+    """A full disk, or no memory to fork: Redis answers reads, and leases run out under workers that live."""
+    coordinator = elsewhere(redis_url=own_redis.url(1))
+    job = coordinator.launch(add.s(1, 1))
+    client = coordinator.state_manager.client
+    (own_redis.data / "dump.rdb").mkdir()  # no snapshot can take its place
+    client.bgsave()
+    wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] != "ok", what="a failure")
+
+    found = finding(coordinator, "persistence")
+
+    assert found.level == "error" and "snapshot" in found.found
+    assert "snapshot" in next(r.found for r in coordinator.why(job) if r.code == "redis-refuses")
+
+
 def test_doctor_finds_settings_that_do_not_fit_each_other(elsewhere):
     """A lease that is no longer than the ticks that renew it."""
     found = finding(elsewhere(lease_s=1.0, tick_s=1.0), "settings")
