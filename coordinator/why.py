@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 
 from coordinator import about
 from coordinator.counted import counted
+from coordinator.doctor.connection import silence
 from coordinator.doctor.finding import ERROR
 from coordinator.doctor.redis import server
 from coordinator.errors import BatutaError, BrokerUnreachable, JobNotFound, StateUnreachable
@@ -54,7 +55,7 @@ def reasons(parts: Parts, job: str) -> list[Reason]:
     Raises:
         JobNotFound: no job has that id.
     """
-    fault = unreachable(parts.settings.redis_url)
+    fault = unreachable(parts.settings.redis_url) or silence(parts.settings.redis_url)
     if fault:
         said = f"Redis at {redacted(parts.settings.redis_url)} can't be reached: {fault}"
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -61,6 +62,27 @@ def test_doctor_answers_soon_when_nothing_answers(elsewhere, services):
     assert found["redis"].level == found["broker"].level == "error"
     assert found["workers"].level == "warn" and "not asked" in found["workers"].found
     assert "secret" not in str(found)
+
+
+@pytest.mark.brokers("rabbitmq")
+@pytest.mark.parametrize("is_broker", [False, True], ids=["state", "both"])
+def test_doctor_and_why_answer_soon_when_redis_hangs(elsewhere, own_redis, is_broker):
+    """It listens, and says nothing: a disk that stalls, a machine that swaps, a process that was stopped."""
+    other = {"broker_url": own_redis.url(0)} if is_broker else {}
+    coordinator = elsewhere(redis_url=own_redis.url(1), **other)
+    job = coordinator.launch(add.s(1, 1))
+    own_redis.process.signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        (reason,) = coordinator.why(job)
+        assert reason.code == "redis-unreachable" and "does not answer" in reason.found
+        found = {finding.name: finding for finding in coordinator.findings()}
+        assert time.monotonic() - started < 2 * ANSWERED_S
+    finally:
+        own_redis.process.signal(signal.SIGCONT)
+
+    assert found["redis"].level == "error" and "not asked" in found["workers"].found
+    assert found["broker"].level == ("error" if is_broker else "ok")
 
 
 def test_doctor_says_that_the_password_is_wrong_when_it_is(elsewhere, services):
