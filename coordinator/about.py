@@ -121,6 +121,7 @@ def answer(state: Any, **_: Any) -> dict[str, Any]:
             "lease_s": settings.lease_s,
             "tick_s": settings.tick_s,
             "blob_url": bool(settings.blob_url),
+            "has_channels": bool(os.environ.get("COORDINATOR_ALERT_URLS", "").strip()),
         },
     }
 

@@ -85,7 +85,7 @@ def _alerts() -> Iterator[Finding]:
     except SettingsError as error:
         yield Finding("alerts", ERROR, str(error), "correct it on all workers; until then nobody is told")
         return
-    found = f"sent to {', '.join(names)}" if names else "in the log and the feed alone"
+    found = f"sent to {', '.join(names)}" if names else "the log and the feed alone, as far as is set here"
     yield Finding("alerts", OK, found, "" if names else "COORDINATOR_ALERT_URLS names channels")
 
 

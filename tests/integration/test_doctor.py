@@ -192,6 +192,28 @@ def test_doctor_finds_workers_that_disagree_on_the_lease(coordinator, start_work
     assert found.level == "warn" and "COORDINATOR_LEASE_S" in found.found
 
 
+def test_doctor_finds_a_worker_that_knows_no_channel_when_another_does(coordinator, start_worker):
+    """Whichever of them reconciles hands the alerts on: with that one nobody would be told."""
+    start_worker(env={"COORDINATOR_ALERT_URLS": "ops=json://127.0.0.1:1"})
+    silent = start_worker()
+
+    found = finding(coordinator, "alerts of workers")
+
+    assert found.level == "warn" and found.found.startswith(f"{silent.nodename}: no COORDINATOR_ALERT_URLS")
+
+
+def test_doctor_finds_that_no_worker_knows_the_channels_that_are_named_here(
+    coordinator, start_worker, monkeypatch
+):
+    """They are read where alerts are sent from."""
+    start_worker()
+    assert "alerts of workers" not in {finding.name for finding in coordinator.findings()}
+
+    monkeypatch.setenv("COORDINATOR_ALERT_URLS", "ops=json://127.0.0.1:1")
+
+    assert finding(coordinator, "alerts of workers").level == "warn"
+
+
 def test_doctor_finds_what_was_left_in_the_outbox(coordinator):
     """An entry that nobody has sent for long."""
     state = coordinator.state_manager
