@@ -190,6 +190,18 @@ def test_columns_present_names_the_delimiter_when_another_one_is_in_the_header(
     assert "name its delimiter: -p delimiter=';'" in str(gate.columns_present(params))
 
 
+@pytest.mark.parametrize("first", [b"sep=;\r\n", b'"sep=;"\n', b"\xef\xbb\xbfSEP=;\n"])
+def test_delimiter_is_the_one_that_the_file_names_when_it_is_made_for_a_spreadsheet(
+    written: Written, tmp_path: Path, first: bytes
+) -> None:
+    """Excel writes and reads such a line before the header; it is neither a header nor a row."""
+    source, rules = written("x.csv", first + b"a;b\n1;2,5\n3\n4;6\n"), {"columns": {"b": {}}}
+    assert gate.columns_present(params_for(source, rules, tmp_path / "out")) is None
+    run_whole(str(source), rules, tmp_path / "out", partition_bytes=1)
+    assert valid_rows(tmp_path / "out") == [("1", "2,5"), ("4", "6")]
+    assert [row["row"] for row in quarantined(tmp_path / "out")] == [2]
+
+
 def test_dates_are_invalid_when_no_calendar_of_python_has_them(written: Written, tmp_path: Path) -> None:
     """Mistyped years ended the step; offsets and Z are read into UTC, beside naive ones."""
     rules = {
