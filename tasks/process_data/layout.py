@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from . import records
 from .errors import SourceError
 from .sources import Source, open_source
-from .unpacking import plain_blocks
+from .unpacking import not_text, plain_blocks
 
 HEAD_BYTES = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
@@ -133,8 +133,7 @@ def _csv_layout(source: Source, head: bytes, text: bytes) -> Layout:
         ]
     except UnicodeDecodeError as error:
         raise SourceError(
-            f"{source.name}: expected UTF-8 in the header, found byte {error.object[error.start]:#04x}; "
-            "name the file's encoding, such as -p encoding=cp1252"
+            f"{source.name}: header: {not_text(error.object)}; name it, such as -p encoding=cp1252"
         ) from None
     # Spreadsheets and data frames leave the name of an index column empty.
     names = [name or f"column_{number}" for number, name in enumerate(names, 1)]
