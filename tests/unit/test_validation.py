@@ -7,7 +7,7 @@ from pydantic import BaseModel, field_validator
 
 from coordinator.errors import InvalidParams
 from coordinator.registry import Kind
-from coordinator.validation import validate
+from coordinator.validation import validate, verdicts
 
 
 class Cut(BaseModel):
@@ -40,3 +40,10 @@ def test_parameter_is_told_once_with_what_was_got_when_it_does_not_fit(params, t
         validate(Kind("cut", lambda _: None, Cut), params)
     (fault,) = caught.value.facts["errors"]
     assert fault.startswith(told) and fault.count("got") == 1 and "Value error" not in fault
+
+
+def test_verdict_is_invalid_when_one_of_two_checks_of_a_name_refuses():
+    """Tasks of two modules may be called alike; the answer of the last one stood for both."""
+    flags = verdicts(["readable", "readable"], ["no such file", None], "x", "1")
+
+    assert flags["readable"].reason == "no such file" and not flags["readable"].valid
