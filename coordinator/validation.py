@@ -97,7 +97,13 @@ def verdicts(checks: list[str], answers: list[Any], digest: str, version: str) -
 def _reasons(check: str, answer: Any) -> list[Any]:
     if answer is None:
         return []
-    return [answer] if isinstance(answer, str) else list(answer)
+    if isinstance(answer, str):
+        return [answer]
+    if isinstance(answer, list):
+        return answer
+    raise BatutaError(
+        f"check {check}: expected None, or one or several reasons why not, got {answer!r}; return those"
+    )
 
 
 def hash_of(document: Any) -> str:
