@@ -7,8 +7,10 @@ recorded before anything of it is sent. Its collaborators are the dispatcher
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
@@ -18,6 +20,7 @@ from coordinator import registry
 from coordinator.doctor import Finding, findings
 from coordinator.errors import (
     AmbiguousId,
+    BrokerUnreachable,
     InvalidRequest,
     JobCancelled,
     JobFailed,
@@ -39,6 +42,8 @@ from coordinator.why import Reason, reasons
 DEFAULT_KIND = "process_data"
 #: How long a wait goes without a look of its own at the state, should the word that a job ended be lost.
 LOOK_S = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 class Coordinator(Submission):
@@ -220,7 +225,8 @@ class Coordinator(Submission):
     def resume(self, job: str) -> JobStatus:
         """Let a paused job go on."""
         self._state.resume(job)
-        self._parts.outbox.send_again(job, FRONTIER)
+        with _now_or_later(job):
+            self._parts.outbox.send_again(job, FRONTIER)
         return self._state.status(job)
 
     def retry(self, job: str, from_step: str | None = None) -> JobStatus:
@@ -235,7 +241,8 @@ class Coordinator(Submission):
         else:
             step = parse_step_id(from_step)
             self._state.retry_from(job, step[1] if step else from_step)
-        self._parts.outbox.send_again(job, FRONTIER)
+        with _now_or_later(job):
+            self._parts.outbox.send_again(job, FRONTIER)
         return self._state.status(job)
 
     def tune(self, job: str, step: str, *, window: int | None = None, batch: int | None = None) -> JobStatus:
@@ -255,7 +262,8 @@ class Coordinator(Submission):
         named = parse_step_id(step)
         self._state.look_at_epoch(job)
         triggers = self._state.tune(job, named[1] if named else step, window=window, batch=batch)
-        self._parts.outbox.send(job, triggers)
+        with _now_or_later(job):
+            self._parts.outbox.send(job, triggers)
         return self._state.status(job)
 
     def failed_items(self, job: str) -> list[dict[str, Any]]:
@@ -273,6 +281,15 @@ class Coordinator(Submission):
     def findings(self) -> list[Finding]:
         """Check broker, Redis, settings and workers; each finding says what to do."""
         return findings(self._parts)
+
+
+@contextmanager
+def _now_or_later(job: str) -> Iterator[None]:
+    """Leave what a change has made ready to the reconciler, where the broker is away: the change is made."""
+    try:
+        yield
+    except BrokerUnreachable as error:
+        logger.warning("left-in-outbox: %s: %s", job, error)
 
 
 def _own_app() -> Any:
