@@ -60,7 +60,14 @@ def queue_names(parts: Parts, *, of_jobs: bool) -> set[str]:
 
 def _queue(queue: Queue, wanted: str) -> Iterator[Finding]:
     name = f"queue {queue.name}"
-    if queue.conflict:
+    if "ACCESS_REFUSED" in queue.conflict:
+        yield Finding(
+            name,
+            WARN,
+            f"it can't be looked at: {queue.conflict}",
+            "give the user of BROKER_URL the right to configure and read it, as workers need",
+        )
+    elif queue.conflict:
         yield Finding(
             name,
             ERROR,

@@ -171,6 +171,24 @@ def test_doctor_finds_a_queue_of_another_type(coordinator, elsewhere):
     assert found.level == "error" and "inequivalent arg" in found.found
 
 
+@pytest.mark.brokers("rabbitmq")
+def test_doctor_says_so_when_the_broker_lets_its_user_do_little(coordinator, elsewhere, rabbitmq):
+    """The queue is not said to be of another type, to be deleted; nor does the whole look end there."""
+    coordinator.launch(add.s(1, 1))
+    rabbitmq.ctl("add_user", "looker", "secret")
+    try:
+        rabbitmq.ctl("set_permissions", "-p", "/", "looker", "^$", "^$", ".*")
+        url = f"amqp://looker:secret@{rabbitmq.address}:{rabbitmq.port}//"
+        other = elsewhere(broker_url=url)
+        found = {finding.name: finding for finding in other.findings()}
+    finally:
+        rabbitmq.ctl("delete_user", "looker")
+
+    queue = found[f"queue {coordinator.settings.queue}"]
+    assert "ACCESS_REFUSED" in queue.found and "right to configure" in queue.advice
+    assert found["workers"].level == "error" and "lets nobody be asked" in found["workers"].found
+
+
 def test_doctor_finds_a_worker_with_a_late_clock_and_without_our_kinds(coordinator, start_worker):
     """A host without NTP, started with other jobs."""
     worker = start_worker(env={"COORDINATOR_JOBS": "tests.integration.late_clock"})
