@@ -91,6 +91,15 @@ def test_result_is_json_when_the_job_succeeded(facade, call):
     assert json.loads(call("result", JOB).stdout) == {"rows": 3}
 
 
+@pytest.mark.parametrize("words", [["result", JOB], ["status", JOB, "-o", "json"], ["status", JOB]])
+def test_text_is_printed_when_it_is_no_utf_8(facade, call, words):
+    """Names of files may be so, and what a step returns or is told of them."""
+    facade.found = [make_job(State.SUCCEEDED, params={"file": "\udcff.csv"})]
+    facade.value = {"file": "\udcff.csv"}
+    result = call(*words)
+    assert result.exit_code == 0 and r"\udcff.csv" in result.stdout
+
+
 def test_result_waits_when_given_a_time(facade, call):
     """--timeout alone means waiting, in seconds, minutes or hours."""
     facade.found = [make_job(State.SUCCEEDED)]
