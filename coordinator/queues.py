@@ -56,8 +56,7 @@ def connect(app: Celery) -> Connection:
     fault = unreachable(url)
     if not fault:
         connection = app.connection_for_write(connect_timeout=ANSWER_S)
-        impatient = _IMPATIENT.get(connection.transport.driver_type, {})
-        connection.transport_options = {**connection.transport_options, **impatient}
+        hurry(connection)
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=ANSWER_S)
         except Exception as error:  # kombu raises whatever its transport does
@@ -68,6 +67,12 @@ def connect(app: Celery) -> Connection:
     raise BrokerUnreachable(
         f"the broker at {redacted(url)} can't be used: {fault}; is it running, and BROKER_URL right?"
     )
+
+
+def hurry(connection: Connection) -> None:
+    """Let a connection that is still to be made wait for no answer for long."""
+    options = _IMPATIENT.get(connection.transport.driver_type, {})
+    connection.transport_options = {**connection.transport_options, **options}
 
 
 def _look(app: Celery, connection: Connection, name: str) -> Queue:
