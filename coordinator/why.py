@@ -35,7 +35,7 @@ SENT_S = 15
 #: Findings of ``doctor`` that mean, where they are errors, that Redis takes no write.
 REFUSING = frozenset({"redis role", "persistence", "redis memory", "cluster"})
 #: What goes on by itself only while a worker reconciles.
-REPAIRED = frozenset({"lease-over", "retry", "postponed", "outbox", "sent", "deadline"})
+REPAIRED = frozenset({"lease-over", "retry", "postponed", "outbox", "sent", "deadline", "moving"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,13 @@ class Reason:
     advice: str = ""
     step: str = ""  # id of the step that waits, where it is one
     needs_you: bool = False  # it will not go on by itself
+
+
+_MOVING = Reason(
+    "moving",
+    "nothing is known to hold it up: it is between two steps, or about to end",
+    "look again in some seconds; where it stays so, `events` and `doctor`",
+)
 
 
 def reasons(parts: Parts, job: str) -> list[Reason]:
@@ -115,7 +122,7 @@ class _Look:
         self._left = dict(self._outbox())  # trigger -> since when (ms)
 
     def reasons(self) -> Iterator[Reason]:
-        found = list(self._found())
+        found = list(self._found()) or [_MOVING]
         yield from found
         if any(reason.code in REPAIRED for reason in found):
             yield from self._unreconciled()

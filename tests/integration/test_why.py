@@ -141,6 +141,15 @@ def test_why_says_how_a_job_stands_when_it_was_steered(coordinator, start_worker
         coordinator.why("no-such-job")
 
 
+def test_why_has_a_word_when_a_job_is_between_two_steps(coordinator):
+    """It is never silent: here the last step is recorded, and the end is not noted yet."""
+    job = coordinator.launch(add.s(1, 1))
+    state = coordinator.state_manager
+    state.client.hset(state.keys.named(job, "r")[0], "0", '[2, 1, 1, 1, "w@h"]')
+
+    assert {"moving", "no-reconciler"} == set(why(coordinator, job))
+
+
 @pytest.mark.brokers("redis")
 @pytest.mark.parametrize(
     ("trigger", "words"),
