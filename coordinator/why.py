@@ -8,7 +8,7 @@ come in the order in which they should be looked at, the ones that need somebody
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -144,7 +144,7 @@ class _Look:
             if step.state == StepState.READY or len(by_state[step.state]) < SHOWN:
                 by_state[step.state].append(step)
         yield from self._running(by_state[StepState.RUNNING], counts[StepState.RUNNING])
-        yield from self._retrying(by_state[StepState.RETRYING])
+        yield from self._retrying(by_state[StepState.RETRYING], counts[StepState.RETRYING])
         yield from self._unsent()
         if self._status.state != State.PAUSED:
             yield from self._ready(by_state[StepState.READY], by_state[StepState.RETRYING])
@@ -166,11 +166,13 @@ class _Look:
         if count > len(steps):
             yield Reason("leased", f"{counted(count - len(steps), 'more step')} running")
 
-    def _retrying(self, steps: list[StepStatus]) -> Iterator[Reason]:
+    def _retrying(self, steps: list[StepStatus], count: int) -> Iterator[Reason]:
         for step in steps:
             wait_s = max(0.0, ((step.due_ms or 0) - self._now_ms) / 1000)
             found = f"{step.id} retries in {wait_s:.0f} s, after attempt {step.attempts}"
             yield Reason("retry", found, "wait; `events` says what it failed with", step.id)
+        if count > len(steps):
+            yield Reason("retry", f"{counted(count - len(steps), 'more step')} waiting for a timer")
 
     def _unsent(self) -> Iterator[Reason]:
         for trigger, since_ms in sorted(self._left.items(), key=lambda item: item[1])[:SHOWN]:
@@ -241,7 +243,7 @@ class _Look:
                     )
                     yield Reason("partly-registered", found, advice)
 
-    def _postponed(self, keys: Iterable[str]) -> Iterator[Reason]:
+    def _postponed(self, keys: Collection[str]) -> Iterator[Reason]:
         timers = self._state.keys.named(self._job, "timers")[0]
         for key in sorted(keys)[:SHOWN]:
             due = self._state.client.zscore(timers, f"{self._job}|{key}") or self._now_ms
@@ -249,6 +251,8 @@ class _Look:
             yield Reason(
                 "postponed", f"step {key} starts in {wait_s:.0f} s, as its countdown or eta says", "wait"
             )
+        if len(keys) > SHOWN:
+            yield Reason("postponed", f"{counted(len(keys) - SHOWN, 'more step')} waiting for a timer")
 
     def _barriers(self) -> Iterator[Reason]:
         """Say how far the barriers are whose parts are partly recorded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import pytest
@@ -15,6 +16,10 @@ from tests.waiting import wait_until
 
 def why(coordinator, job: str):
     return {reason.code: reason for reason in coordinator.why(job)}
+
+
+def has_four(coordinator, job: str, code: str) -> bool:
+    return [reason.code for reason in coordinator.why(job)] == [code] * 4
 
 
 def test_why_says_that_no_worker_reads_the_queue(coordinator):
@@ -69,6 +74,17 @@ def test_why_says_how_long_a_step_is_postponed(coordinator):
     """A countdown waits in Redis."""
     found = why(coordinator, coordinator.launch(add.s(1, 1).set(countdown=60)))
     assert "starts in" in found["postponed"].found
+
+
+def test_why_counts_the_steps_that_it_does_not_name(coordinator, start_worker, tmp_path):
+    """Of many that wait for their timers three are named, as of those that run."""
+    postponed = coordinator.launch(group(add.s(n, n).set(countdown=60) for n in range(5)))
+    start_worker()
+    retrying = coordinator.launch(group(flaky.si(str(tmp_path / f"{n}"), 1, 60) for n in range(5)))
+
+    for job, code in ((postponed, "postponed"), (retrying, "retry")):
+        wait_until(functools.partial(has_four, coordinator, job, code), what=f"four times {code}")
+        assert coordinator.why(job)[-1].found == "2 more steps waiting for a timer"
 
 
 def test_why_says_that_no_worker_reconciles_when_only_timers_are_waited_for(coordinator):
