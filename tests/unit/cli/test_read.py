@@ -212,6 +212,18 @@ def test_watch_detaches_when_interrupted(facade, call):
     assert facade.calls == []
 
 
+def test_events_of_a_job_are_followed_on_when_the_server_was_away(facade, call, monkeypatch):
+    """As those of all jobs are, and as a watch is."""
+    monkeypatch.setattr("coordinator.cli.watch.LAST_POLL_S", 0)
+    facade.found = [make_job(State.SUCCEEDED)]
+    facade.told = [Event("1-0", 1, JOB, "succeeded")]
+    status, faults = facade.status, [errors.StateUnreachable("gone")]
+    facade.status = lambda job: raising(faults.pop())() if faults else status(job)
+    result = call("events", JOB, "--follow")
+    assert result.exit_code == 0 and "succeeded" in result.stdout
+    assert "gone; trying again" in result.stderr
+
+
 def test_events_end_without_an_error_when_they_are_followed_and_interrupted(facade, call):
     """Ctrl-C is the way to end it: exit code 130, and no fault is told."""
     facade.found = [make_job()]
