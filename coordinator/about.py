@@ -121,6 +121,7 @@ def answer(state: Any, **_: Any) -> dict[str, Any]:
             "lease_s": settings.lease_s,
             "tick_s": settings.tick_s,
             "blob_url": bool(settings.blob_url),
+            "has_channels": bool(os.environ.get("COORDINATOR_ALERT_URLS", "").strip()),
         },
     }
 
@@ -152,6 +153,11 @@ def _broadcast(app: Celery, connection: Connection, timeout_s: float) -> list[di
         replies: list[dict[str, Any]] = mailbox.multi_call(COMMAND, timeout=timeout_s) or []
     except TimeoutError as error:
         blocked = blocked or [str(error) or "no answer"]
+    except connection.channel_errors as error:  # its user may not make the queue that they answer to
+        raise BrokerUnreachable(
+            f"the broker at {redacted(app.conf.broker_url or '')} lets nobody be asked: {error}; "
+            "give its user the right to configure, read and write, as workers need"
+        ) from error
     if blocked:
         connection.connection.collect()  # a polite close would not be answered either
         raise BrokerUnreachable(

@@ -66,7 +66,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        return not (self.hung or self.recorded_twice or self.failed)
+        """Whether all jobs ended well; where none has, nothing was shown."""
+        return self.completed > 0 and not (self.hung or self.recorded_twice or self.failed)
 
 
 def register(app: Celery) -> None:

@@ -74,8 +74,8 @@ class Line:
         """
         if self._is_amqp:
             options = {**options, "mandatory": True}
-        elif options.get("priority") is not None and not self._is_adopted:
-            options = {**options, "priority": 9 - options["priority"]}  # on Redis 0 is the most urgent
+        elif not self._is_adopted:  # on Redis 0 is the most urgent, and what a message without one has
+            options = {**options, "priority": max(0, 9 - (options.get("priority") or 0))}
         queue = options.get("queue")
         queue = getattr(queue, "name", queue)
         if queue in self._declared:

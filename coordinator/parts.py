@@ -30,6 +30,11 @@ class Parts:
         """Whether the application is a project's own: what it sets means what it means to Celery."""
         return installed is self.app
 
+    def priority_of(self, urgency: int) -> int:
+        """Return a step's priority, 9 for the most urgent; on a project's Redis, as in Celery, that is 0."""
+        is_turned = self.is_adopted and self.settings.broker_url.startswith("redis")
+        return 9 - urgency if is_turned else urgency
+
     @cached_property
     def state(self) -> StateManager:
         return StateManager(self.settings)

@@ -18,7 +18,11 @@ from coordinator.reach import unreachable
 from coordinator.settings import redacted
 
 ANSWER_S = 3
-_IMPATIENT = {"read_timeout": ANSWER_S, "write_timeout": ANSWER_S, "confirm_publish": False}
+#: Options of a transport, by driver: a broker that blocks publishers, or hangs, would be waited for for ever.
+_IMPATIENT: dict[str, dict[str, Any]] = {
+    "amqp": {"read_timeout": ANSWER_S, "write_timeout": ANSWER_S, "confirm_publish": False},
+    "redis": {"socket_timeout": ANSWER_S / 2, "socket_connect_timeout": ANSWER_S / 2},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,7 @@ def connect(app: Celery) -> Connection:
     fault = unreachable(url)
     if not fault:
         connection = app.connection_for_write(connect_timeout=ANSWER_S)
-        if connection.transport.driver_type == "amqp":  # one that blocks publishers answers nothing any more
-            connection.transport_options = {**connection.transport_options, **_IMPATIENT}
+        hurry(connection)
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=ANSWER_S)
         except Exception as error:  # kombu raises whatever its transport does
@@ -64,6 +67,12 @@ def connect(app: Celery) -> Connection:
     raise BrokerUnreachable(
         f"the broker at {redacted(url)} can't be used: {fault}; is it running, and BROKER_URL right?"
     )
+
+
+def hurry(connection: Connection) -> None:
+    """Let a connection that is still to be made wait for no answer for long."""
+    options = _IMPATIENT.get(connection.transport.driver_type, {})
+    connection.transport_options = {**connection.transport_options, **options}
 
 
 def _look(app: Celery, connection: Connection, name: str) -> Queue:

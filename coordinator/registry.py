@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ SHIPPED = "batuta_tasks"
 DEFAULT = "tasks"
 
 NO_KINDS = "none; COORDINATOR_JOBS names the modules that register them"
+
+#: It begins the ids of the kind's jobs, which stand in keys, step ids and addresses; ours are coordinator.…
+_NAME = re.compile(r"(?!coordinator\.)[A-Za-z0-9._-]{1,100}")
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -50,17 +54,22 @@ def job(
     """Register a builder of canvas as a kind of job.
 
     Args:
-        name: the kind's name, as in ``submit NAME``: letters, digits, ``_`` and ``-``.
+        name: the kind's name, as in ``submit NAME``: up to 100 letters, digits, ``.``, ``_`` and ``-``.
         params: a pydantic model; its field descriptions are shown by the command line.
         checks: Celery tasks that look at the world before any work is sent. Each is called with
             the parameters as one JSON object and returns None, or one or several reasons why not.
         version: said by each job of this kind, so that old and new can be told apart.
 
     Raises:
-        SettingsError: another builder has that name, or ``params`` is no model.
+        SettingsError: another builder has that name, it is none, or ``params`` is no model.
     """
     from pydantic import BaseModel
 
+    if not _NAME.fullmatch(name):
+        raise SettingsError(
+            f"the kind {name!r}: expected a name of up to 100 letters, digits, . _ and -, which does not "
+            "begin with coordinator.; rename it"
+        )
     if not isinstance(params, type) or not issubclass(params, BaseModel) or params is BaseModel:
         raise SettingsError(
             f"the kind {name!r}: expected a subclass of pydantic's BaseModel as params, got {params!r}; "

@@ -171,6 +171,12 @@ def _state_url(text: str) -> str:
     return url
 
 
+def _prefix(text: str) -> str:
+    if "{" in text or "}" in text:  # a second pair would be taken for the shard, in a cluster and by us
+        raise ValueError("expected text without { and }, between which a key names its shard")
+    return text
+
+
 def _number(kind: type, least: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         try:
@@ -199,7 +205,7 @@ _VARIABLES: dict[str, Variable] = {
     "jobs": ("COORDINATOR_JOBS", words),
     "queue": ("COORDINATOR_QUEUE", str),
     "queue_type": ("COORDINATOR_QUEUE_TYPE", _choice("classic", "quorum")),
-    "prefix": ("COORDINATOR_PREFIX", str),
+    "prefix": ("COORDINATOR_PREFIX", _prefix),
     "lease_s": ("COORDINATOR_LEASE_S", _number(float, 1)),
     "tick_s": ("COORDINATOR_TICK_S", _number(float, 0.1)),
     "quiet_s": ("COORDINATOR_QUIET_S", _number(float, 0.5)),

@@ -133,10 +133,8 @@ class Submission:
         return self._accept(job, CANVAS, State.PROCESSING, fields, plan=plan, deadline_s=deadline_s).id
 
     def _options(self, queue: str | None, priority: int | None) -> dict[str, Any]:
-        """Return what holds for each step; on a project's Redis 0 is first, as in Celery: turned round."""
-        is_turned = self._parts.is_adopted and self._parts.settings.broker_url.startswith("redis")
-        if priority is not None and is_turned:
-            priority = 9 - priority
+        """Return what holds for each step that has none of its own."""
+        priority = None if priority is None else self._parts.priority_of(priority)
         return {name: v for name, v in (("queue", queue), ("priority", priority)) if v is not None}
 
     def _fields(

@@ -84,14 +84,26 @@ def rejected_flags(kind: Kind, params: Any, errors: list[str]) -> dict[str, Flag
 
 
 def verdicts(checks: list[str], answers: list[Any], digest: str, version: str) -> dict[str, Flag]:
-    """Turn the answers of a kind's checks into flags."""
-    flags = {}
+    """Turn the answers of a kind's checks into flags; checks of one name have one, of all their reasons."""
+    reasons: dict[str, list[Any]] = {}
     for check, answer in zip(checks, answers, strict=True):
-        reasons = [] if answer is None else [answer] if isinstance(answer, str) else list(answer)
-        flags[check] = Flag(
-            check, not reasons, "; ".join(map(str, reasons)), params_hash=digest, version=version
-        )
-    return flags
+        reasons.setdefault(check, []).extend(_reasons(check, answer))
+    return {
+        check: Flag(check, not said, "; ".join(map(str, said)), params_hash=digest, version=version)
+        for check, said in reasons.items()
+    }
+
+
+def _reasons(check: str, answer: Any) -> list[Any]:
+    if answer is None:
+        return []
+    if isinstance(answer, str):
+        return [answer]
+    if isinstance(answer, list):
+        return answer
+    raise BatutaError(
+        f"check {check}: expected None, or one or several reasons why not, got {answer!r}; return those"
+    )
 
 
 def hash_of(document: Any) -> str:

@@ -8,7 +8,7 @@ come in the order in which they should be looked at, the ones that need somebody
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,9 @@ from kombu.exceptions import OperationalError
 
 from coordinator import about
 from coordinator.counted import counted
+from coordinator.doctor.connection import silence
+from coordinator.doctor.finding import ERROR
+from coordinator.doctor.redis import server
 from coordinator.errors import BatutaError, BrokerUnreachable, JobNotFound, StateUnreachable
 from coordinator.forecast import tasks_of
 from coordinator.parts import Parts
@@ -29,6 +32,10 @@ from coordinator.states import JobStatus, State, StepState, StepStatus
 SHOWN = 3
 #: A message that neither waits in a queue nor has begun is found within this time (s) at most.
 SENT_S = 15
+#: Findings of ``doctor`` that mean, where they are errors, that Redis takes no write.
+REFUSING = frozenset({"redis role", "persistence", "redis memory", "cluster"})
+#: What goes on by itself only while a worker reconciles.
+REPAIRED = frozenset({"lease-over", "retry", "postponed", "outbox", "sent", "deadline", "moving"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +49,20 @@ class Reason:
     needs_you: bool = False  # it will not go on by itself
 
 
+_MOVING = Reason(
+    "moving",
+    "nothing is known to hold it up: it is between two steps, or about to end",
+    "look again in some seconds; where it stays so, `events` and `doctor`",
+)
+
+
 def reasons(parts: Parts, job: str) -> list[Reason]:
     """Return why a job is not moving, most urgent first; never empty.
 
     Raises:
         JobNotFound: no job has that id.
     """
-    fault = unreachable(parts.settings.redis_url)
+    fault = unreachable(parts.settings.redis_url) or silence(parts.settings.redis_url)
     if fault:
         said = f"Redis at {redacted(parts.settings.redis_url)} can't be reached: {fault}"
         return [
@@ -57,10 +71,20 @@ def reasons(parts: Parts, job: str) -> list[Reason]:
     try:
         status = parts.state.status(job)
         parts.state.look_at_epoch(job)
-        found = [*_of_state(status)] if status.state.is_terminal else [*_Look(parts, status).reasons()]
+        if status.state.is_terminal:
+            found = [*_of_state(status)]
+        else:
+            found = [*_of_redis(parts), *_Look(parts, status).reasons()]
     except StateUnreachable as error:
         return [Reason("redis-unreachable", str(error), "see `doctor`", needs_you=True)]
     return sorted(found, key=lambda reason: not reason.needs_you)
+
+
+def _of_redis(parts: Parts) -> Iterator[Reason]:
+    """Say for what fault of its own Redis refuses writes: leases run out then under workers that live."""
+    for finding in server(parts):
+        if finding.level == ERROR and finding.name in REFUSING:
+            yield Reason("redis-refuses", f"{finding.name}: {finding.found}", finding.advice, needs_you=True)
 
 
 def _of_state(status: JobStatus) -> Iterator[Reason]:
@@ -98,6 +122,14 @@ class _Look:
         self._left = dict(self._outbox())  # trigger -> since when (ms)
 
     def reasons(self) -> Iterator[Reason]:
+        found = list(self._found()) or [_MOVING]
+        yield from found
+        if any(reason.code in REPAIRED for reason in found):
+            yield from self._unreconciled()
+
+    # -- what holds steps up, one sort each -----------------------------------
+
+    def _found(self) -> Iterator[Reason]:
         if self._status.state == State.PAUSED:
             yield Reason(
                 "paused",
@@ -112,14 +144,12 @@ class _Look:
             if step.state == StepState.READY or len(by_state[step.state]) < SHOWN:
                 by_state[step.state].append(step)
         yield from self._running(by_state[StepState.RUNNING], counts[StepState.RUNNING])
-        yield from self._retrying(by_state[StepState.RETRYING])
+        yield from self._retrying(by_state[StepState.RETRYING], counts[StepState.RETRYING])
         yield from self._unsent()
         if self._status.state != State.PAUSED:
             yield from self._ready(by_state[StepState.READY], by_state[StepState.RETRYING])
         yield from self._barriers()
         yield from self._deadline()
-
-    # -- what holds steps up, one sort each -----------------------------------
 
     def _running(self, steps: list[StepStatus], count: int) -> Iterator[Reason]:
         leases = self._state.keys.named(self._job, "leases")[0]
@@ -136,17 +166,17 @@ class _Look:
         if count > len(steps):
             yield Reason("leased", f"{counted(count - len(steps), 'more step')} running")
 
-    def _retrying(self, steps: list[StepStatus]) -> Iterator[Reason]:
+    def _retrying(self, steps: list[StepStatus], count: int) -> Iterator[Reason]:
         for step in steps:
             wait_s = max(0.0, ((step.due_ms or 0) - self._now_ms) / 1000)
             found = f"{step.id} retries in {wait_s:.0f} s, after attempt {step.attempts}"
             yield Reason("retry", found, "wait; `events` says what it failed with", step.id)
+        if count > len(steps):
+            yield Reason("retry", f"{counted(count - len(steps), 'more step')} waiting for a timer")
 
     def _unsent(self) -> Iterator[Reason]:
         for trigger, since_ms in sorted(self._left.items(), key=lambda item: item[1])[:SHOWN]:
-            found = (
-                f"what follows {trigger!r} is in the outbox since {self._ago(since_ms)}: not known to be sent"
-            )
+            found = f"in the outbox since {self._ago(since_ms)}, and not known to be sent: {_named(trigger)}"
             advice = (
                 "the reconciler of any worker sends it; where it stays, look at broker and workers: `doctor`"
             )
@@ -180,16 +210,17 @@ class _Look:
 
     def _queue(self, queue: Queue, count: int) -> Reason:
         steps = counted(count, "step")
-        consumers = queue.consumers
+        consumers, who, advice = queue.consumers, "no consumer on", f"`manage.py worker -Q {queue.name}`"
         if consumers is None:
             consumers = sum(queue.name in worker.queues for worker in self._workers)
+            who = "no worker that answers reads"
+            advice += "; those of a fleet answer only between steps: where all are busy, wait"
         if not consumers:
             waiting = f"{steps} of this job and {counted(queue.messages, 'message')} wait there"
-            found = f"no consumer on queue {queue.name}: {waiting}"
-            return Reason("no-consumer", found, f"`manage.py worker -Q {queue.name}`", needs_you=True)
+            return Reason("no-consumer", f"{who} queue {queue.name}: {waiting}", advice, needs_you=True)
         if queue.messages:
             messages, readers = counted(queue.messages, "message"), counted(consumers, "consumer")
-            found = f"{steps} behind {messages} in queue {queue.name}, with {readers}"
+            found = f"{steps} among {messages} in queue {queue.name}, with {readers}"
             return Reason("behind", found, "wait, or start more workers")
         found = f"{steps} sent to queue {queue.name}, which is empty: held by a busy worker, or lost"
         return Reason("sent", found, f"wait: what was lost is found and sent again within about {SENT_S} s")
@@ -212,7 +243,7 @@ class _Look:
                     )
                     yield Reason("partly-registered", found, advice)
 
-    def _postponed(self, keys: Iterable[str]) -> Iterator[Reason]:
+    def _postponed(self, keys: Collection[str]) -> Iterator[Reason]:
         timers = self._state.keys.named(self._job, "timers")[0]
         for key in sorted(keys)[:SHOWN]:
             due = self._state.client.zscore(timers, f"{self._job}|{key}") or self._now_ms
@@ -220,6 +251,8 @@ class _Look:
             yield Reason(
                 "postponed", f"step {key} starts in {wait_s:.0f} s, as its countdown or eta says", "wait"
             )
+        if len(keys) > SHOWN:
+            yield Reason("postponed", f"{counted(len(keys) - SHOWN, 'more step')} waiting for a timer")
 
     def _barriers(self) -> Iterator[Reason]:
         """Say how far the barriers are whose parts are partly recorded."""
@@ -244,6 +277,12 @@ class _Look:
                 f"deadline in {wait_s:.0f} s" if wait_s > 0 else f"its deadline passed {-wait_s:.0f} s ago"
             )
             yield Reason("deadline", found, "it fails then")
+
+    def _unreconciled(self) -> Iterator[Reason]:
+        """Say that nobody fires timers and repairs, where no worker does."""
+        if not self._state.client.exists(self._state.keys.reconciler):
+            found = "no worker reconciles: no retry, countdown or deadline comes due, nothing is repaired"
+            yield Reason("no-reconciler", found, "start one: `manage.py worker`", needs_you=True)
 
     # -- where it is looked up -------------------------------------------------
 
@@ -272,3 +311,17 @@ class _Look:
 
 def _escaped(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text)
+
+
+def _named(trigger: str) -> str:
+    """Return what an entry of the outbox would send, in words."""
+    if trigger == "*":
+        return "all that is ready"
+    if trigger == "!deadline":
+        return "the end of the job, whose deadline has passed"
+    if trigger.startswith("="):
+        return f"step {trigger[1:]}"
+    within, is_first, _ = trigger.rpartition("^")
+    if not is_first:
+        return f"what follows {trigger}"
+    return f"the first steps in the place of step {within[:-1]}" if within else "the first steps"

@@ -106,7 +106,7 @@ class Relay:
     def _submit(self, channel: str, alert: Alert) -> None:
         job = f"{KIND}/{alert.id}/{channel}"
         arguments = {"alert": asdict(alert), "channel": channel}
-        options: dict[str, Any] = {"priority": FIRST}
+        options: dict[str, Any] = {"priority": self._parts.priority_of(FIRST)}
         if self._rules.queue:
             options["queue"] = self._rules.queue
         deliver = Signature(DELIVER, kwargs=arguments, options=options, immutable=True)

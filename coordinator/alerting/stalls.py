@@ -49,9 +49,15 @@ class Stalls:
     def _stands_still(self, job: str) -> bool:
         try:
             is_moving = self._state.state(job) in (State.RECEIVED, State.PROCESSING)
-            return is_moving and not self._state.busy(job)
+            return is_moving and not self._state.busy(job) and not self._postponed(job)
         except JobNotFound:
             return False
+
+    def _postponed(self, job: str) -> set[str]:
+        """Return the steps that wait for their countdown: they have not begun, so they are not busy."""
+        plans = [self._state.plan(job), *self._state.fragments(job).values()]
+        delayed = [step.key for plan in plans for step in plan.steps if step.is_delayed]
+        return self._state.waiting(job, delayed)
 
     def _message(self) -> str:
         return (

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from coordinator import registry
 from coordinator.cli import connection
 from coordinator.cli.children import Child, say
 from coordinator.cli.options import common
@@ -69,7 +70,7 @@ def job_folders(modules: tuple[str, ...]) -> list[Path]:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     folders: set[Path] = set()
-    for name in modules:
+    for name in registry.found(modules):
         top = name.partition(".")[0]
         spec = importlib.util.find_spec(top)
         if spec is None:

@@ -85,11 +85,11 @@ def entered(event: Event) -> str:
 
 def followed(coordinator: Coordinator, job_id: str) -> Iterator[Event]:
     """Yield events until the job has ended and the last one is seen."""
-    after, ended = "0", False
+    after, ended, tell = "0", False, PlainLines(sys.stdout).note
     while True:
         # The state is read before the events: else those of the last moment would be missed.
-        ended = coordinator.status(job_id).state.is_terminal
-        for event in coordinator.events(job_id, after=after):
+        ended = patient(partial(coordinator.status, job_id), tell).state.is_terminal
+        for event in patient(partial(coordinator.events, job_id, after=after), tell):
             after = event.id
             yield event
         if ended:

@@ -38,7 +38,7 @@ class Duration(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, (int, float)):
             return float(value)
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value.strip())
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd]?)", value.strip())
         if not match or float(match[1]) == 0:
             self.fail(f"expected a time such as 90, 90s, 10m or 2h, got {value!r}", param, ctx)
         return float(match[1]) * UNITS_S[match[2]]

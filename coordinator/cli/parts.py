@@ -174,7 +174,8 @@ def is_loopback(address: str) -> bool:
 
 def has_auth(more: tuple[str, ...]) -> bool:
     """Whether Flower will ask who is there."""
-    given = any(word.startswith(("--basic-auth", "--basic_auth", "--auth")) for word in more)
+    words = (word.lstrip("-").replace("-", "_").partition("=") for word in more)
+    given = any(name in ("basic_auth", "auth") and value for name, _, value in words)
     return given or bool(os.environ.get("FLOWER_BASIC_AUTH", "").strip())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -102,6 +103,9 @@ class Program(click.Group):
         # As `python -m` does: a celeryconfig.py and the jobs' modules are looked for here.
         if str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # names of files, and results, may hold what is no UTF-8
+                stream.reconfigure(errors="backslashreplace")
         session = Session(args=tuple(args))
         try:
             code = super().main(args, prog_name, **{"obj": session, **extra, "standalone_mode": False})

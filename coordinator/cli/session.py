@@ -57,7 +57,15 @@ class Session:
         return self.opened.coordinator
 
     def find(self, prefix: str, *, worker: bool = False) -> str:
-        """Return the full id of the job that ``prefix`` begins."""
+        """Return the full id of the job that ``prefix`` begins.
+
+        Raises:
+            BadParameter: it is empty, as a variable that nobody has set: any job's id begins so.
+        """
+        if not prefix:
+            raise click.BadParameter(
+                "expected a job's id or its start, got an empty text", param_hint="'JOB'"
+            )
         self.job = prefix
         self.job = self.coordinator(worker=worker).resolve(prefix)
         return self.job

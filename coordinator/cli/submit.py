@@ -73,6 +73,11 @@ def submit_command(
     session: Session, /, kind: str, dry_run: bool, watch: bool, timeout: float | None, **request: Any
 ) -> int | None:
     """Submit a job and print its id."""
+    if timeout is not None and not watch:
+        raise click.UsageError(
+            "expected --watch beside --timeout, which says how long to watch; --deadline ends the job",
+            click.get_current_context(),
+        )
     if dry_run:
         show_plan(session, kind, **request)
         return None

@@ -33,17 +33,16 @@ def findings(parts: Parts) -> list[Finding]:
     found = [*_guarded("settings", lambda: settings(parts.settings))]
     found += _guarded("redis", lambda: redis.server(parts))
     has_redis = not _is_away(found, "redis")
-    found += _guarded("broker", lambda: broker.server(parts))
+    found += _guarded("broker", lambda: broker.server(parts, has_redis=has_redis))
     has_broker = not _is_away(found, "broker")
     if has_redis:
         found += _guarded("jobs", lambda: redis.jobs(parts))
         found += _guarded("versions of jobs", lambda: versions.versions(parts))
-    if not has_broker:
-        found.append(
-            Finding("workers", WARN, "not asked: the broker can't be reached", "mend the broker first")
-        )
-    elif has_redis:
+    if has_broker and has_redis:
         found += _guarded("workers", lambda: workers.check(parts))
+    else:
+        part = "Redis" if has_broker else "the broker"
+        found.append(Finding("workers", WARN, f"not asked: {part} can't be used", f"mend {part} first"))
     return [*found, *_alerts(), *_traces()]
 
 
@@ -86,7 +85,7 @@ def _alerts() -> Iterator[Finding]:
     except SettingsError as error:
         yield Finding("alerts", ERROR, str(error), "correct it on all workers; until then nobody is told")
         return
-    found = f"sent to {', '.join(names)}" if names else "in the log and the feed alone"
+    found = f"sent to {', '.join(names)}" if names else "the log and the feed alone, as far as is set here"
     yield Finding("alerts", OK, found, "" if names else "COORDINATOR_ALERT_URLS names channels")
 
 

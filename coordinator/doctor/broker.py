@@ -18,8 +18,12 @@ from coordinator.settings import redacted
 OLDEST_RABBITMQ = (3, 10)
 
 
-def server(parts: Parts) -> Iterator[Finding]:
-    """Check broker and queues; a single error that is named ``broker`` says that it can't be used."""
+def server(parts: Parts, *, has_redis: bool) -> Iterator[Finding]:
+    """Check broker and queues; a single error that is named ``broker`` says that it can't be used.
+
+    Args:
+        has_redis: whether Redis answers, which knows the queues of jobs.
+    """
     url = redacted(parts.settings.broker_url)
     try:
         with connect(parts.app) as connection:
@@ -35,16 +39,18 @@ def server(parts: Parts) -> Iterator[Finding]:
         "use RabbitMQ 3.10 or newer",
         fault=WARN if is_old else "",
     )
-    for queue in look(parts.app, queue_names(parts)):
+    for queue in look(parts.app, queue_names(parts, of_jobs=has_redis)):
         yield from _queue(queue, parts.settings.queue_type)
 
 
-def queue_names(parts: Parts) -> set[str]:
-    """Return the queues that steps are known to go to: of the settings, of tasks, and of jobs."""
+def queue_names(parts: Parts, *, of_jobs: bool) -> set[str]:
+    """Return the queues that steps are known to go to: of the settings, of tasks, and perhaps of jobs."""
     names = {parts.settings.queue, *parts.app.amqp.queues}
     names |= {
         queue for task in parts.app.tasks.values() if isinstance(queue := getattr(task, "queue", None), str)
     }
+    if not of_jobs:
+        return names
     try:
         lanes = parts.state.client.zrange(parts.state.keys.probes, 0, -1)
         return names | {parse_lane(lane.decode())[0] for lane in lanes}
@@ -54,7 +60,14 @@ def queue_names(parts: Parts) -> set[str]:
 
 def _queue(queue: Queue, wanted: str) -> Iterator[Finding]:
     name = f"queue {queue.name}"
-    if queue.conflict:
+    if "ACCESS_REFUSED" in queue.conflict:
+        yield Finding(
+            name,
+            WARN,
+            f"it can't be looked at: {queue.conflict}",
+            "give the user of BROKER_URL the right to configure and read it, as workers need",
+        )
+    elif queue.conflict:
         yield Finding(
             name,
             ERROR,

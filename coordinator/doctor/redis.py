@@ -45,6 +45,7 @@ def server(parts: Parts) -> Iterator[Finding]:
 def _judge(url: str, said: dict[str, Any], skew_s: float) -> list[Finding]:
     version = str(said.get("valkey_version") or said["redis_version"])
     is_old = int(version.partition(".")[0]) < 7
+    is_replica = said.get("role") == "slave"
     policy = said.get("maxmemory_policy", "noeviction")
     evicts = policy != "noeviction" and bool(said.get("maxmemory"))
     return [
@@ -53,6 +54,12 @@ def _judge(url: str, said: dict[str, Any], skew_s: float) -> list[Finding]:
             f"{version} at {redacted(url)}",
             "use Redis 7 or newer, or Valkey",
             fault=ERROR if is_old else "",
+        ),
+        judged(
+            "redis role",
+            f"replica of {said.get('master_host')}:{said.get('master_port')}" if is_replica else "primary",
+            "let REDIS_URL name the primary: a replica refuses writes, or loses them",
+            fault=ERROR if is_replica else "",
         ),
         _persistence(said),
         judged(
@@ -115,6 +122,13 @@ def _ask(url: str) -> tuple[dict[str, Any], float]:
 
 
 def _persistence(said: dict[str, Any]) -> Finding:
+    if said.get("rdb_last_bgsave_status", "ok") != "ok":
+        return Finding(
+            "persistence",
+            ERROR,
+            "the last snapshot failed: where `save` is set, writes are refused (stop-writes-on-bgsave-error)",
+            "look at Redis' disk, memory (vm.overcommit_memory) and log; `redis-cli bgsave` tries again",
+        )
     if said.get("aof_enabled") != 1:
         return Finding(
             "persistence",

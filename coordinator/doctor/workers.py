@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from coordinator import about, registry
 from coordinator.about import WorkerAbout
+from coordinator.alerting.rounds import RULES, URLS
 from coordinator.doctor import versions
 from coordinator.doctor.finding import ERROR, OK, WARN, Finding, judged
 from coordinator.doctor.redis import SKEW_S
@@ -89,6 +91,7 @@ def _settings(workers: Sequence[WorkerAbout], parts: Parts) -> Iterator[Finding]
                 f"COORDINATOR_{name.upper()} differs: " + ", ".join(f"{value:g}" for value in sorted(values)),
                 "set the same on all hosts: the lease is the one of the worker that runs a step",
             )
+    yield from _channels(workers)
     hosts = {worker.host for worker in workers}
     if len(hosts) > 1 and parts.settings.blob_url.startswith(("file:", "/")):
         yield Finding(
@@ -96,4 +99,16 @@ def _settings(workers: Sequence[WorkerAbout], parts: Parts) -> Iterator[Finding]
             WARN,
             f"COORDINATOR_BLOB_URL is a folder, and workers run on {len(hosts)} hosts",
             "make sure that it is the same shared folder on all, or name an object store",
+        )
+
+
+def _channels(workers: Sequence[WorkerAbout]) -> Iterator[Finding]:
+    """Say which workers know no channel for alerts, where others do, or we."""
+    lacking = [worker.name for worker in workers if worker.settings.get("has_channels") is False]
+    if lacking and (len(lacking) < len(workers) or os.environ.get(URLS, "").strip()):
+        yield Finding(
+            "alerts of workers",
+            WARN,
+            f"{', '.join(lacking)}: no {URLS}, so nobody is told while one of them reconciles",
+            f"set {URLS} and {RULES} alike on all workers",
         )

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from coordinator.errors import StateUnreachable
 from coordinator.metrics import make_registry
+from coordinator.queues import hurry
 from coordinator.web import jobs, models
 from coordinator.web.openapi import document
 from coordinator.web.operations import Answer, Api, Operation
@@ -89,6 +90,7 @@ def _broker(api: Api) -> str:
 
 def _look(app: Celery) -> str:
     with app.connection_for_write(connect_timeout=BROKER_TIMEOUT_S) as connection:
+        hurry(connection)
         try:
             connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_S)
         except Exception:  # kombu raises whatever its transport does; the address stays unsaid here

@@ -2,20 +2,20 @@
 
 polars parses where that provably gives the same: every quote at a field's edge,
 the right number of fields in every row. Ragged rows are cut out first; where
-quotes are odd, a stretch is read record by record. No row is lost or made up.
+quotes are odd, or bytes are no text, a stretch is read record by record. No row is lost or made up.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from . import records
-from .errors import SourceError
 from .layout import BOM
 from .slices import ROW, Misfit, Slice, numbered
 from .survey import Surveyed
+from .unpacking import not_text, shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,8 +30,6 @@ def from_csv(source: Surveyed, text: bytes, found: records.Scan, row: int) -> It
     Arguments:
         found: what a scan of the text found.
         row: the number of its first row.
-    Raises:
-        SourceError: a row is not UTF-8.
     """
     width = len(source.columns)
     is_sure = found.is_plain
@@ -101,9 +99,8 @@ def _ragged_apart(source: Surveyed, text: bytes, ends: records.Offsets, row: int
     if frame is None:
         return None
     numbers = pl.Series(ROW, np.flatnonzero(~is_ragged) + row, pl.Int64)
-    values = _values(source, odd, [row + at for at in ragged])
-    misfits = [_ragged(source, row + at, each) for at, each in zip(ragged, values, strict=True)]
-    return Slice(frame.with_columns(numbers), misfits)
+    found = _rows(source, odd, [row + at for at in ragged])
+    return Slice(frame.with_columns(numbers), [each for each in found if isinstance(each, Misfit)])
 
 
 def _one_by_one(source: Surveyed, text: bytes, ends: records.Offsets, row: int) -> Slice:
@@ -112,27 +109,25 @@ def _one_by_one(source: Surveyed, text: bytes, ends: records.Offsets, row: int) 
     starts = [0, *ends[:-1].tolist()]
     lines = [text[start:end] for start, end in zip(starts, ends.tolist(), strict=True)]
     width, numbers = len(source.columns), range(row, row + len(lines))
-    values = list(zip(numbers, _values(source, lines, list(numbers)), strict=True))
-    fitting = [(number, each) for number, each in values if len(each) == width]
+    found = _rows(source, lines, numbers)
+    fitting = [
+        (number, each) for number, each in zip(numbers, found, strict=True) if not isinstance(each, Misfit)
+    ]
     columns = zip(*(each for _, each in fitting), strict=True) if fitting else [[]] * width
     frame = pl.DataFrame(
         [pl.Series(name, each, pl.String) for name, each in zip(source.columns, columns, strict=True)]
     ).with_columns(pl.Series(ROW, [number for number, _ in fitting], pl.Int64))
-    return Slice(frame, [_ragged(source, number, each) for number, each in values if len(each) != width])
+    return Slice(frame, [each for each in found if isinstance(each, Misfit)])
 
 
-def _ragged(source: Surveyed, row: int, values: list[str]) -> Misfit:
-    reason = f"expected {len(source.columns)} fields, found {len(values)}"
-    return Misfit(row, "row.fields", reason, {"fields": values})
-
-
-def _values(source: Surveyed, lines: list[bytes], numbers: list[int]) -> list[list[str]]:
-    """The fields of some records, by Python's csv module where it can, which is much faster."""
+def _rows(source: Surveyed, lines: list[bytes], numbers: Sequence[int]) -> list[list[str] | Misfit]:
+    """The fields of some records, or why they are no rows; read by Python's csv module where it can."""
     try:
         texts = [_without_blank_lines(line).decode() for line in lines]
         # A lone CR is text here, but not there.
         if not any("\r" in text[:-2] for text in texts):
-            return list(csv.reader(texts, delimiter=source.delimiter))
+            values = list(csv.reader(texts, delimiter=source.delimiter))
+            return [_fitted(source, row, each) for row, each in zip(numbers, values, strict=True)]
     except (UnicodeDecodeError, csv.Error):
         pass  # The slower way tells which row and column it is, and takes fields of any length.
     pairs = zip(numbers, lines, strict=True)
@@ -149,14 +144,22 @@ def _without_blank_lines(record: bytes) -> bytes:
     return record
 
 
-def _decoded(source: Surveyed, row: int, values: list[bytes]) -> list[str]:
+def _fitted(source: Surveyed, row: int, values: list[str]) -> list[str] | Misfit:
+    width = len(source.columns)
+    if len(values) == width:
+        return values
+    return Misfit(row, "row.fields", f"expected {width} fields, found {len(values)}", {"fields": values})
+
+
+def _decoded(source: Surveyed, row: int, values: list[bytes]) -> list[str] | Misfit:
     try:
-        return [value.decode() for value in values]
+        return _fitted(source, row, [value.decode() for value in values])
     except UnicodeDecodeError as error:
         at = values.index(error.object)
         column = source.columns[at] if at < len(source.columns) else f"number {at + 1}"
-        raise SourceError(
-            f"{source.name}: row {row}, column {column!r}: expected UTF-8, "
-            f"found byte {error.object[error.start]:#04x} "
-            f"in {error.object[:40]!r}; name the file's encoding, such as -p encoding=cp1252"
-        ) from None
+        return Misfit(
+            row,
+            "row.encoding",
+            f"column {column!r}: {not_text(values[at])}",
+            {"fields": [shown(value) for value in values]},
+        )

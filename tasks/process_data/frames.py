@@ -29,7 +29,7 @@ def slices(source: Surveyed, partition: Partition, columns: list[str]) -> Iterat
     Arguments:
         columns: the columns wanted, in order.
     Raises:
-        SourceError: text is not UTF-8, or the source can't be read.
+        SourceError: the source can't be read.
     """
     if source.format == "parquet":
         yield from _parquet_slices(source, partition, columns)
@@ -38,7 +38,7 @@ def slices(source: Surveyed, partition: Partition, columns: list[str]) -> Iterat
     delimiter = source.delimiter if source.format == "csv" else None
     for text, found in _texts(source, partition, delimiter):
         if delimiter is None:
-            yield from_json_lines(source, text, found.ends, row, columns)
+            yield from_json_lines(text, found.ends, row, columns)
         else:
             for each in from_csv(source, text, found, row):
                 yield Slice(each.frame.select(*columns, ROW), each.misfits)

@@ -1,6 +1,6 @@
 """JSON Lines as frames: each value as the text it was written as, so that nothing is rounded.
 
-A line that is no object with the known keys is a misfit and keeps its text.
+A line that is no text, or no object with the known keys, is a misfit and keeps what it held.
 """
 
 from __future__ import annotations
@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .errors import SourceError
 from .rules import each_once
 from .slices import ROW, Misfit, Slice
-from .survey import Surveyed
+from .unpacking import not_text, shown
 
 if TYPE_CHECKING:
     from .records import Offsets
 
 
-def from_json_lines(source: Surveyed, text: bytes, ends: Offsets, row: int, columns: list[str]) -> Slice:
+def from_json_lines(text: bytes, ends: Offsets, row: int, columns: list[str]) -> Slice:
     """Read whole lines, the first of which is row number ``row``."""
     import polars as pl
 
@@ -31,12 +30,9 @@ def from_json_lines(source: Surveyed, text: bytes, ends: Offsets, row: int, colu
         start = end
         try:
             values, reason = _json_row(line, known)
-        except UnicodeDecodeError as error:
-            raise SourceError(
-                f"{source.name}: row {number}: expected UTF-8, found byte "
-                f"{line[error.start]:#04x} at its byte "
-                f"{error.start + 1}; name the file's encoding, such as -p encoding=cp1252"
-            ) from None
+        except UnicodeDecodeError:
+            misfits.append(Misfit(number, "row.encoding", not_text(line), {"text": shown(line)}))
+            continue
         if reason:
             misfits.append(Misfit(number, "row.json", reason, {"text": line.decode()}))
         else:

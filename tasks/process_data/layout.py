@@ -7,15 +7,18 @@ first one's order is the output's.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from . import records
 from .errors import SourceError
 from .sources import Source, open_source
-from .unpacking import plain_blocks
+from .unpacking import not_text, plain_blocks
 
 HEAD_BYTES = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
+#: A line before the header that tells spreadsheets, which write it too, what separates fields.
+_SEPARATOR = re.compile(rb'"?sep=([^\w"\r\n\0\x80-\xff])"?\r?\n', re.IGNORECASE)
 #: How what is no such text begins, and what it is.
 _MARKS = {
     b"\xff\xfe\0\0": "text in UTF-32; name its encoding: -p encoding=utf-32",
@@ -32,6 +35,7 @@ class Layout:
 
     columns: list[str]
     start: int = 0  # bytes before the first row
+    delimiter: str = ""  # of CSV: what the file itself says, or the source's
 
 
 def layout_of(source: Source) -> Layout:
@@ -104,7 +108,10 @@ def _head(source: Source) -> bytes:
 
 
 def _csv_layout(source: Source, head: bytes, text: bytes) -> Layout:
-    found = records.scan(text, source.delimiter, is_last=len(head) < HEAD_BYTES)
+    told = _SEPARATOR.match(text)
+    delimiter = told[1].decode() if told else source.delimiter
+    text = text[told.end() :] if told else text
+    found = records.scan(text, delimiter, is_last=len(head) < HEAD_BYTES)
     if found.is_open and not len(found.ends):
         raise SourceError(
             f"{source.name}: expected a header, but its first record has an unclosed quote; close it"
@@ -122,18 +129,16 @@ def _csv_layout(source: Source, head: bytes, text: bytes) -> Layout:
         )
     try:
         names = [
-            name.decode("utf-8").strip()
-            for name in records.fields(text[:end].lstrip(b"\r\n"), source.delimiter)
+            name.decode("utf-8").strip() for name in records.fields(text[:end].lstrip(b"\r\n"), delimiter)
         ]
     except UnicodeDecodeError as error:
         raise SourceError(
-            f"{source.name}: expected UTF-8 in the header, found byte {error.object[error.start]:#04x}; "
-            "name the file's encoding, such as -p encoding=cp1252"
+            f"{source.name}: header: {not_text(error.object)}; name it, such as -p encoding=cp1252"
         ) from None
     # Spreadsheets and data frames leave the name of an index column empty.
     names = [name or f"column_{number}" for number, name in enumerate(names, 1)]
     _refuse_twice(source, names)
-    return Layout(names, len(head) - len(text) + end)
+    return Layout(names, len(head) - len(text) + end, delimiter)
 
 
 def _refuse_twice(source: Source, names: list[str]) -> None:

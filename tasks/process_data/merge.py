@@ -20,7 +20,7 @@ from .tally import Tally
 from .workspace import MANIFEST, Workspace, Written
 
 FIRST_REASONS = 10
-_MISFIT_RULES = ("row.fields", "row.json")
+_MISFIT_RULES = ("row.fields", "row.json", "row.encoding")
 SUMMARY, REPORT = "summary.json", "report.html"
 
 

@@ -37,7 +37,10 @@ class ProcessData(BaseModel):
     )
     delimiter: str | None = Field(
         default=None,
-        description="what separates CSV fields, an ASCII character or \\t; by default a comma, a tab in .tsv",
+        description=(
+            "what separates CSV fields, an ASCII character or \\t; by default a comma, a tab in .tsv, "
+            "or what a first line such as sep=; says"
+        ),
     )
     encoding: str = Field(
         default="utf-8", description="the text encoding of CSV and JSON Lines, such as cp1252"

@@ -96,6 +96,7 @@ def _rule_lines(whole: Whole) -> list[RuleLine]:
     meanings = {check.rule: _meaning(check.message, check.column) for check in whole.compiled.checks}
     meanings["row.fields"] = "a row has as many fields as the header"
     meanings["row.json"] = "a line is one JSON object with the known keys"
+    meanings["row.encoding"] = "a row is text, in UTF-8 or the encoding that was named"
     longest = max(tally.rules.values(), default=1)
     lines = []
     for name, count in sorted(tally.rules.items(), key=lambda each: (-each[1], each[0])):

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import records
 from .errors import SourceError
-from .layout import layout_of, one_layout
+from .layout import Layout, layout_of, one_layout
 from .params import ProcessData
 from .parquet_footer import row_groups
 from .rules import load_rules
@@ -107,12 +107,13 @@ def unchanged(source: Surveyed) -> None:
 
 
 def _surveyed(source: Source, plain: Source, rows: int, size_bytes: int, change: list[Any]) -> Surveyed:
+    layout = layout_of(plain)
     return Surveyed(
         name=source.name,
         place=plain.place,
         format=source.format,
-        delimiter=source.delimiter,
-        columns=layout_of(plain).columns,
+        delimiter=layout.delimiter,
+        columns=layout.columns,
         rows=rows,
         size_bytes=size_bytes,
         change=change,
@@ -140,7 +141,7 @@ def _text_cuts(plain: Source, size_bytes: int) -> Iterator[tuple[int, int, int, 
     start, most_rows = layout.start, max(PARTITION_CELLS // len(layout.columns), 1)
     begun, first_row, rows = start, 1, 0  # the partition being filled
     end = start
-    for offset, ends in _record_ends(plain, start):
+    for offset, ends in _record_ends(plain, layout):
         end = offset + int(ends[-1])
         while len(ends):
             target = begun + size_bytes - offset
@@ -157,12 +158,12 @@ def _text_cuts(plain: Source, size_bytes: int) -> Iterator[tuple[int, int, int, 
         yield begun, end, first_row, rows
 
 
-def _record_ends(plain: Source, start: int) -> Iterator[tuple[int, records.Offsets]]:
+def _record_ends(plain: Source, layout: Layout) -> Iterator[tuple[int, records.Offsets]]:
     """Yield, block by block, an offset and the record ends relative to it."""
-    delimiter = plain.delimiter if plain.format == "csv" else None
-    offset, buffer, row = start, b"", 0
+    delimiter = layout.delimiter if plain.format == "csv" else None
+    offset, buffer, row = layout.start, b"", 0
     with open_source(plain.place) as file:
-        file.seek(start)
+        file.seek(offset)
         while True:
             block = file.read(BLOCK_BYTES)
             buffer += block
@@ -173,16 +174,16 @@ def _record_ends(plain: Source, start: int) -> Iterator[tuple[int, records.Offse
             buffer = buffer[found.consumed :]
             offset += found.consumed
             if len(buffer) > RECORD_BYTES or (not block and found.is_open):
-                _refuse_open_record(plain, row + 1, buffer)
+                _refuse_open_record(plain, layout, row + 1, buffer)
             if not block:
                 return
 
 
-def _refuse_open_record(plain: Source, row: int, buffer: bytes) -> None:
+def _refuse_open_record(plain: Source, layout: Layout, row: int, buffer: bytes) -> None:
     start = buffer[:60].decode("utf-8", "replace")
     if plain.format == "csv" and b'"' in buffer:
-        columns = layout_of(plain).columns
-        column = columns[min(records.open_field(buffer, plain.delimiter), len(columns)) - 1]
+        columns = layout.columns
+        column = columns[min(records.open_field(buffer, layout.delimiter), len(columns)) - 1]
         raise SourceError(
             f"{plain.name}: row {row}, column {column!r}: expected a closing quote, found none in the "
             f"{len(buffer)} bytes that follow; close or remove the quote in the row that starts {start!r}"

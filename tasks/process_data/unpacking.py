@@ -1,7 +1,8 @@
 """Reading a source as plain UTF-8 text, however it is packed and encoded.
 
-Owns: compressed streams and other encodings. Nothing is ever skipped: what is
-truncated, damaged or in another encoding is an error that says where.
+Owns: compressed streams and other encodings. Nothing is ever skipped: what is truncated or
+damaged is an error that says where. A byte that is none of the encoding that was named is none of
+UTF-8 afterwards either, so that the row which holds it can be set aside.
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ _MAGIC = {
     "xz": re.compile(rb"\xfd7zXZ\0"),
 }
 MAGIC_BYTES = 10
+#: Encodings that need no other form: ASCII is none, for its bytes are to be looked at.
+_AS_IT_LIES = ("utf-8", "utf-8-sig")
+SHOWN = 80  # characters of a text, in a reason
 
 
 def needs_unpacking(source: Source) -> bool:
     """Whether its bytes can't be cut as they lie: compressed, or text in another encoding."""
     with open_source(source.place) as file:
         head = file.read(MAGIC_BYTES)
-    is_text = source.format != "parquet" and source.encoding not in ("utf-8", "ascii", "utf-8-sig")
+    is_text = source.format != "parquet" and source.encoding not in _AS_IT_LIES
     return is_text or _packing(head) is not None or (source.format == "parquet" and not source.is_local)
 
 
@@ -48,7 +52,7 @@ def plain_blocks(source: Source) -> Iterator[bytes]:
         packing = _packing(head)
         if packing is not None:
             blocks = _unpacked(source, blocks, packing)
-        if source.format != "parquet" and source.encoding not in ("utf-8", "ascii", "utf-8-sig"):
+        if source.format != "parquet" and source.encoding not in _AS_IT_LIES:
             blocks = _recoded(source, blocks)
         yield from blocks
 
@@ -110,14 +114,14 @@ def _zstd_error() -> type[Exception]:
 
 
 def _recoded(source: Source, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder(source.encoding)()
+    decoder = codecs.getincrementaldecoder(source.encoding)("surrogateescape")
     lines = 1
     try:
         for block in blocks:
             text = decoder.decode(block)
             lines += text.count("\n")
-            yield text.encode("utf-8", "strict")
-        yield decoder.decode(b"", final=True).encode("utf-8")
+            yield text.encode("utf-8", "surrogatepass")
+        yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
     except UnicodeError as error:
         if isinstance(error, UnicodeDecodeError):
             lines += error.object[: error.start].decode(source.encoding, "ignore").count("\n")
@@ -125,6 +129,21 @@ def _recoded(source: Source, blocks: Iterator[bytes]) -> Iterator[bytes]:
             f"{source.name}: expected {source.encoding} text, but line {lines} is not: "
             f"{getattr(error, 'reason', error)}; name its encoding"
         ) from None
+
+
+def shown(text: bytes) -> str:
+    """Text for people, in which each byte that is none of its encoding stands as it was: ``caf\\xe9``."""
+    try:
+        letters = text.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return text.decode("utf-8", "backslashreplace")
+    escaped = (f"\\x{ord(each) - 0xDC00:02x}" if "\udc80" <= each <= "\udcff" else each for each in letters)
+    return "".join(escaped).encode("utf-8", "backslashreplace").decode()
+
+
+def not_text(text: bytes) -> str:
+    """Why a row is set aside for what some text in it holds."""
+    return f"expected UTF-8, or the encoding that was named (-p encoding=), found '{shown(text)[:SHOWN]}'"
 
 
 def _packing(head: bytes) -> str | None:

@@ -12,6 +12,7 @@ import pytest
 from coordinator import Coordinator
 from coordinator.alerting.relay import KIND, Relay
 from coordinator.alerting.rules import Rules
+from coordinator.alerting.stalls import Stalls
 from coordinator.errors import JobFailed, JobRejected
 from coordinator.notifier import Notifier
 from coordinator.states import State, StepState
@@ -219,6 +220,17 @@ def test_job_is_said_to_stall_and_to_recover_when_no_worker_serves_it(
     assert coordinator.wait(stuck, timeout_s=20) == 2
     assert _said(coordinator, running) == []
     gate.write_text("x")
+
+
+def test_job_is_not_said_to_stall_when_its_step_waits_for_its_countdown(coordinator):
+    """The step has not begun, but its timer is set: it moves by itself when that is due."""
+    postponed = coordinator.launch(add.s(1, 1).set(countdown=60))
+    stuck = coordinator.launch(add.s(1, 1))
+    stalls = Stalls(coordinator.app.parts, 0.2)
+
+    wait_until(lambda: stalls.look() or _said(coordinator, stuck), what="the word that the other stalls")
+
+    assert _said(coordinator, postponed) == []
 
 
 @pytest.mark.brokers("rabbitmq")

@@ -251,10 +251,11 @@ def test_api_lives_in_another_application_when_mounted(coordinator, token):
     assert client.get("/nonsense").content_type.startswith("text/html")
 
 
-def test_readiness_costs_one_thread_when_the_broker_is_frozen():
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+def test_readiness_costs_one_thread_when_the_broker_is_frozen(scheme):
     """Anyone may ask: while one looks at a broker that says nothing, others say what was seen before."""
     with socket.create_server(("127.0.0.1", 0)) as frozen, ThreadPoolExecutor(4) as threads:
-        broker = Celery(broker=f"amqp://127.0.0.1:{frozen.getsockname()[1]}//", set_as_current=False)
+        broker = Celery(broker=f"{scheme}://127.0.0.1:{frozen.getsockname()[1]}//", set_as_current=False)
         api = Api(SimpleNamespace(app=broker), WebSettings(is_open=True), broker_seen=(-60.0, "ok"))
 
         seen = list(threads.map(lambda _: service._broker(api), range(4)))

@@ -6,6 +6,8 @@ import dataclasses
 import subprocess
 import sys
 
+import pytest
+
 from coordinator import about
 from coordinator.chaos import KIND, Chaos, victims
 from tests.acceptance.program import Program
@@ -29,6 +31,18 @@ def test_chaos_completes_every_job_once_when_children_are_killed(coordinator, st
     assert report.kills["child"] >= 2 and not report.kills["worker"]
     assert report.completed == report.jobs >= 8
     assert not coordinator.jobs() and coordinator.jobs(kind=KIND)  # of an internal kind: not in anybody's way
+
+
+@pytest.mark.brokers("redis")
+def test_chaos_shows_nothing_when_redis_is_away_all_the_while(elsewhere):
+    """No job could be submitted, so none has survived."""
+    coordinator = elsewhere(redis_url="redis://127.0.0.1:1/1")
+    said = []
+
+    report = Chaos(coordinator.app.parts, seed=7, say=said.append).run(1)
+
+    assert not report.ok and not report.jobs
+    assert any("can't submit now" in line for line in said)
 
 
 def test_chaos_takes_no_process_that_is_not_the_workers_own(coordinator, start_worker):

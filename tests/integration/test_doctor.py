@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -63,6 +64,27 @@ def test_doctor_answers_soon_when_nothing_answers(elsewhere, services):
     assert "secret" not in str(found)
 
 
+@pytest.mark.brokers("rabbitmq")
+@pytest.mark.parametrize("is_broker", [False, True], ids=["state", "both"])
+def test_doctor_and_why_answer_soon_when_redis_hangs(elsewhere, own_redis, is_broker):
+    """It listens, and says nothing: a disk that stalls, a machine that swaps, a process that was stopped."""
+    other = {"broker_url": own_redis.url(0)} if is_broker else {}
+    coordinator = elsewhere(redis_url=own_redis.url(1), **other)
+    job = coordinator.launch(add.s(1, 1))
+    own_redis.process.signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        (reason,) = coordinator.why(job)
+        assert reason.code == "redis-unreachable" and "does not answer" in reason.found
+        found = {finding.name: finding for finding in coordinator.findings()}
+        assert time.monotonic() - started < 2 * ANSWERED_S
+    finally:
+        own_redis.process.signal(signal.SIGCONT)
+
+    assert found["redis"].level == "error" and "not asked" in found["workers"].found
+    assert found["broker"].level == ("error" if is_broker else "ok")
+
+
 def test_doctor_says_that_the_password_is_wrong_when_it_is(elsewhere, services):
     """What listens, but lets nobody in, is told apart from what is away."""
     broker = services.broker_url
@@ -86,6 +108,33 @@ def test_doctor_finds_a_redis_that_forgets_when_its_settings_are_changed(elsewhe
     assert found["persistence"].level == "warn" and "appendonly yes" in found["persistence"].advice
     assert found["eviction"].level == "error" and "noeviction" in found["eviction"].advice
     assert found["redis memory"].level in ("warn", "error") and "maxmemory" in found["redis memory"].advice
+
+
+def test_doctor_and_why_find_a_redis_that_is_a_replica(elsewhere, own_redis):
+    """After a failover REDIS_URL may name the one that was the primary: it answers, and takes no write."""
+    coordinator = elsewhere(redis_url=own_redis.url(1))
+    job = coordinator.launch(add.s(1, 1))
+    coordinator.state_manager.client.replicaof("127.0.0.1", 1)
+
+    found = finding(coordinator, "redis role")
+
+    assert found.level == "error" and "REDIS_URL" in found.advice
+    assert "redis-refuses" in [reason.code for reason in coordinator.why(job) if reason.needs_you]
+
+
+def test_doctor_and_why_find_a_redis_that_refuses_writes_since_its_snapshot_failed(elsewhere, own_redis):
+    """A full disk, or no memory to fork: Redis answers reads, and leases run out under workers that live."""
+    coordinator = elsewhere(redis_url=own_redis.url(1))
+    job = coordinator.launch(add.s(1, 1))
+    client = coordinator.state_manager.client
+    (own_redis.data / "dump.rdb").mkdir()  # no snapshot can take its place
+    client.bgsave()
+    wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] != "ok", what="a failure")
+
+    found = finding(coordinator, "persistence")
+
+    assert found.level == "error" and "snapshot" in found.found
+    assert "snapshot" in next(r.found for r in coordinator.why(job) if r.code == "redis-refuses")
 
 
 def test_doctor_finds_settings_that_do_not_fit_each_other(elsewhere):
@@ -122,6 +171,24 @@ def test_doctor_finds_a_queue_of_another_type(coordinator, elsewhere):
     assert found.level == "error" and "inequivalent arg" in found.found
 
 
+@pytest.mark.brokers("rabbitmq")
+def test_doctor_says_so_when_the_broker_lets_its_user_do_little(coordinator, elsewhere, rabbitmq):
+    """The queue is not said to be of another type, to be deleted; nor does the whole look end there."""
+    coordinator.launch(add.s(1, 1))
+    rabbitmq.ctl("add_user", "looker", "secret")
+    try:
+        rabbitmq.ctl("set_permissions", "-p", "/", "looker", "^$", "^$", ".*")
+        url = f"amqp://looker:secret@{rabbitmq.address}:{rabbitmq.port}//"
+        other = elsewhere(broker_url=url)
+        found = {finding.name: finding for finding in other.findings()}
+    finally:
+        rabbitmq.ctl("delete_user", "looker")
+
+    queue = found[f"queue {coordinator.settings.queue}"]
+    assert "ACCESS_REFUSED" in queue.found and "right to configure" in queue.advice
+    assert found["workers"].level == "error" and "lets nobody be asked" in found["workers"].found
+
+
 def test_doctor_finds_a_worker_with_a_late_clock_and_without_our_kinds(coordinator, start_worker):
     """A host without NTP, started with other jobs."""
     worker = start_worker(env={"COORDINATOR_JOBS": "tests.integration.late_clock"})
@@ -141,6 +208,28 @@ def test_doctor_finds_workers_that_disagree_on_the_lease(coordinator, start_work
     found = finding(coordinator, "settings of workers")
 
     assert found.level == "warn" and "COORDINATOR_LEASE_S" in found.found
+
+
+def test_doctor_finds_a_worker_that_knows_no_channel_when_another_does(coordinator, start_worker):
+    """Whichever of them reconciles hands the alerts on: with that one nobody would be told."""
+    start_worker(env={"COORDINATOR_ALERT_URLS": "ops=json://127.0.0.1:1"})
+    silent = start_worker()
+
+    found = finding(coordinator, "alerts of workers")
+
+    assert found.level == "warn" and found.found.startswith(f"{silent.nodename}: no COORDINATOR_ALERT_URLS")
+
+
+def test_doctor_finds_that_no_worker_knows_the_channels_that_are_named_here(
+    coordinator, start_worker, monkeypatch
+):
+    """They are read where alerts are sent from."""
+    start_worker()
+    assert "alerts of workers" not in {finding.name for finding in coordinator.findings()}
+
+    monkeypatch.setenv("COORDINATOR_ALERT_URLS", "ops=json://127.0.0.1:1")
+
+    assert finding(coordinator, "alerts of workers").level == "warn"
 
 
 def test_doctor_finds_what_was_left_in_the_outbox(coordinator):

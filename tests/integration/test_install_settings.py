@@ -16,6 +16,8 @@ from pydantic import BaseModel
 
 from coordinator import Coordinator, Settings, adoption, install, registry
 from coordinator import parts as parts_module
+from coordinator.alerting.relay import Relay
+from coordinator.alerting.rules import Rules
 from coordinator.errors import SettingsError
 from tests.facade import close
 from tests.integration.test_install import SETTINGS, make_project
@@ -152,7 +154,7 @@ class Nothing(BaseModel):
 
 @pytest.mark.brokers("redis")
 def test_priority_means_what_it_means_to_celery_when_the_project_is_on_redis(services, monkeypatch):
-    """There 0 is first, also beside its plain tasks; ``submit --priority 9`` is first everywhere."""
+    """There 0 is first, also beside its plain tasks; alerts and ``submit --priority 9`` always are."""
     queue = services.env["COORDINATOR_QUEUE"]
     app = Celery("urgent", broker=services.broker_url, backend=services.redis_url, set_as_current=False)
     app.conf.task_default_queue = queue
@@ -169,6 +171,9 @@ def test_priority_means_what_it_means_to_celery_when_the_project_is_on_redis(ser
     coordinator.launch(app.signature("a").set(priority=2))
     assert sent() == 2
     coordinator.submit("urgently", {}, priority=9)
+    assert sent() == 0
+    app.parts.state.note_alert("look", severity="error")
+    Relay(app.parts, Rules(), ("ops",)).hand_on()
     assert sent() == 0
 
     app.parts.dispatcher.close()

@@ -31,6 +31,18 @@ def test_nested_canvas_gives_a_flat_list_when_it_ends_in_groups(coordinator, sta
     assert coordinator.wait(coordinator.launch(canvas), timeout_s=20) == [2, 6, 4]
 
 
+@pytest.mark.parametrize("priority", [1, 9, 200])
+def test_step_goes_first_when_it_has_a_priority_and_others_have_none(coordinator, priority):
+    """On every broker: on Redis a message without one was the most urgent."""
+    plain = coordinator.launch(add.s(1, 1))
+    urgent = coordinator.launch(add.s(1, 1).set(priority=priority))
+
+    with queue_of(coordinator) as queue:
+        found = [queue.get(no_ack=True).headers["root_id"] for _ in range(2)]
+
+    assert found == [urgent, plain]
+
+
 def test_kind_runs_checks_then_each_item_when_submitted(coordinator, start_worker):
     """The checks' verdicts are flags, and the work runs only after them."""
     start_worker()

@@ -163,6 +163,24 @@ def test_steering_says_which_state_it_found_when_it_is_not_legal(coordinator, st
     assert coordinator.status(failed).state == State.CANCELLED
 
 
+@pytest.mark.parametrize("verb", ["resume", "retry"])
+def test_job_is_said_to_go_on_when_it_is_steered_while_the_broker_is_away(
+    verb, coordinator, elsewhere, services, start_worker
+):
+    """That is recorded, and sent later: an error would say that it is not, and once more it is refused."""
+    away = "amqp://a:b@127.0.0.1:1//" if services.kind == "rabbitmq" else "redis://127.0.0.1:1/0"
+    job = coordinator.launch(add.s(1, 1))
+    if verb == "resume":
+        coordinator.pause(job)
+    else:
+        coordinator.cancel(job)
+
+    assert getattr(elsewhere(broker_url=away), verb)(job).state == State.PROCESSING
+
+    start_worker()
+    assert coordinator.wait(job, timeout_s=20) == 2
+
+
 def test_cancelled_job_ends_when_retried_after_its_last_record(coordinator, start_worker, tmp_path):
     """Everything recorded while the job stood still: the retry finds nothing to send, and ends it."""
     start_worker()

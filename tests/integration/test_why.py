@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import pytest
@@ -15,6 +16,10 @@ from tests.waiting import wait_until
 
 def why(coordinator, job: str):
     return {reason.code: reason for reason in coordinator.why(job)}
+
+
+def has_four(coordinator, job: str, code: str) -> bool:
+    return [reason.code for reason in coordinator.why(job)] == [code] * 4
 
 
 def test_why_says_that_no_worker_reads_the_queue(coordinator):
@@ -71,6 +76,25 @@ def test_why_says_how_long_a_step_is_postponed(coordinator):
     assert "starts in" in found["postponed"].found
 
 
+def test_why_counts_the_steps_that_it_does_not_name(coordinator, start_worker, tmp_path):
+    """Of many that wait for their timers three are named, as of those that run."""
+    postponed = coordinator.launch(group(add.s(n, n).set(countdown=60) for n in range(5)))
+    start_worker()
+    retrying = coordinator.launch(group(flaky.si(str(tmp_path / f"{n}"), 1, 60) for n in range(5)))
+
+    for job, code in ((postponed, "postponed"), (retrying, "retry")):
+        wait_until(functools.partial(has_four, coordinator, job, code), what=f"four times {code}")
+        assert coordinator.why(job)[-1].found == "2 more steps waiting for a timer"
+
+
+def test_why_says_that_no_worker_reconciles_when_only_timers_are_waited_for(coordinator):
+    """To wait is no advice where nobody fires the timers."""
+    first, *others = coordinator.why(coordinator.launch(add.s(1, 1).set(countdown=60), deadline_s=60))
+
+    assert first.code == "no-reconciler" and first.needs_you and "worker" in first.advice
+    assert [reason.code for reason in others] == ["postponed", "deadline"]
+
+
 def test_why_says_that_no_worker_knows_the_task(coordinator, start_worker):
     """The worker was started with other jobs."""
     start_worker(env={"COORDINATOR_JOBS": "tests.integration.late_clock"})
@@ -79,6 +103,22 @@ def test_why_says_that_no_worker_knows_the_task(coordinator, start_worker):
     found = wait_until(lambda: why(coordinator, job).get("unregistered"), what="the reason")
 
     assert "tests.flows.add" in found.found and "COORDINATOR_JOBS" in found.advice and found.needs_you
+
+
+@pytest.mark.brokers("redis")
+def test_why_does_not_say_that_nobody_reads_the_queue_when_its_worker_may_be_busy(
+    coordinator, start_worker, tmp_path
+):
+    """A Redis broker knows no consumers, and a worker of one slot answers only between steps."""
+    start_worker(pool="solo", concurrency=1)
+    gate = tmp_path / "gate"
+    slow = coordinator.launch(wait_for_file.s(str(gate)))
+    wait_until(lambda: running(coordinator, slow), what="running")
+
+    found = why(coordinator, coordinator.launch(add.s(1, 1)))["no-consumer"]
+
+    assert found.found.startswith("no worker that answers reads") and "busy, wait" in found.advice
+    gate.touch()
 
 
 def test_why_says_how_many_messages_are_before_it(coordinator, start_worker, tmp_path):
@@ -115,6 +155,35 @@ def test_why_says_how_a_job_stands_when_it_was_steered(coordinator, start_worker
     assert [reason.code for reason in coordinator.why(done)] == ["succeeded"]
     with pytest.raises(JobNotFound):
         coordinator.why("no-such-job")
+
+
+def test_why_has_a_word_when_a_job_is_between_two_steps(coordinator):
+    """It is never silent: here the last step is recorded, and the end is not noted yet."""
+    job = coordinator.launch(add.s(1, 1))
+    state = coordinator.state_manager
+    state.client.hset(state.keys.named(job, "r")[0], "0", '[2, 1, 1, 1, "w@h"]')
+
+    assert {"moving", "no-reconciler"} == set(why(coordinator, job))
+
+
+@pytest.mark.brokers("redis")
+@pytest.mark.parametrize(
+    ("trigger", "words"),
+    [
+        ("^", "the first steps"),
+        ("0/^", "the first steps in the place of step 0"),
+        ("=0", "step 0"),
+        ("0", "what follows 0"),
+        ("*", "all that is ready"),
+        ("!deadline", "the end of the job, whose deadline has passed"),
+    ],
+)
+def test_why_names_what_was_left_in_the_outbox(coordinator, trigger, words):
+    """In words: a step that was taken back is the step itself, not what follows it."""
+    job = coordinator.launch(add.s(1, 1))
+    coordinator.state_manager.note_outbox(job, trigger)
+
+    assert why(coordinator, job)["outbox"].found.endswith(f": {words}")
 
 
 @pytest.mark.brokers("rabbitmq")

@@ -57,6 +57,12 @@ def test_worker_host_runs_workers_as_the_main_file_does() -> None:
     assert {key: here[key] for key in same} == {key: there[key] for key in same}
 
 
+@pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/worker-host.compose.yml"])
+def test_worker_gets_the_channels_of_alerts_that_are_set_around_it(name: str) -> None:
+    """A variable of the shell reaches no container by itself, and nobody would be told."""
+    assert services(name)["worker"]["environment"]["COORDINATOR_ALERT_URLS"] == "${COORDINATOR_ALERT_URLS:-}"
+
+
 def test_units_are_there_when_they_are_looked_at() -> None:
     """The test below has something to look at."""
     assert UNITS

@@ -154,6 +154,12 @@ def test_cluster_url_is_refused_when_a_cluster_has_no_such_place(url):
         Settings.from_env({"BROKER_URL": "amqp://x", "REDIS_URL": url})
 
 
+def test_prefix_is_refused_when_it_has_braces():
+    """Whoever knows hash tags may write one: events and counts would then lie where nobody reads them."""
+    with pytest.raises(SettingsError, match="COORDINATOR_PREFIX: expected text without"):
+        Settings.from_env({"COORDINATOR_PREFIX": "{batuta}"})
+
+
 def test_keys_of_a_job_share_a_slot_when_its_id_is_any():
     """A job's keys, its shard's indexes and counts, and its channel: one script may touch all."""
     for job in ("process_data-k3f9", "2026-11-24/orders", "", "{1}", "a}b{c", "ä"):

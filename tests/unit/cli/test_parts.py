@@ -92,6 +92,24 @@ def test_flower_is_refused_when_its_address_is_given_past_the_check(call, starte
     assert not started
 
 
+@pytest.mark.parametrize(
+    "word", ["--auth-provider=flower.views.auth.OktaLoginHandler", "--auth=", "--basic-auth="]
+)
+def test_flower_is_refused_when_what_is_passed_on_names_nobody(call, started, word):
+    """A way to log in asks nobody for anything while it is not said who may: then Flower is open."""
+    result = call("flower", "--address", "0.0.0.0", "--", word)  # noqa: S104
+
+    assert result.exit_code == 2 and "FLOWER_BASIC_AUTH" in result.stderr
+    assert not started
+
+
+@pytest.mark.parametrize("word", ["--auth=.*@example.org", "--basic_auth=me:secret"])
+def test_flower_starts_for_others_when_what_is_passed_on_names_who_may(call, started, word):
+    """As Flower itself takes it."""
+    call("flower", "--address", "0.0.0.0", "--", word)  # noqa: S104
+    assert started[0][0][-1] == word
+
+
 def test_flower_password_is_not_on_the_command_line(call, started, monkeypatch):
     """Other users of the machine can read command lines, but not the environment."""
     monkeypatch.setenv("FLOWER_BASIC_AUTH", "me:secret")

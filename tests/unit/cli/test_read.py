@@ -91,6 +91,15 @@ def test_result_is_json_when_the_job_succeeded(facade, call):
     assert json.loads(call("result", JOB).stdout) == {"rows": 3}
 
 
+@pytest.mark.parametrize("words", [["result", JOB], ["status", JOB, "-o", "json"], ["status", JOB]])
+def test_text_is_printed_when_it_is_no_utf_8(facade, call, words):
+    """Names of files may be so, and what a step returns or is told of them."""
+    facade.found = [make_job(State.SUCCEEDED, params={"file": "\udcff.csv"})]
+    facade.value = {"file": "\udcff.csv"}
+    result = call(*words)
+    assert result.exit_code == 0 and r"\udcff.csv" in result.stdout
+
+
 def test_result_waits_when_given_a_time(facade, call):
     """--timeout alone means waiting, in seconds, minutes or hours."""
     facade.found = [make_job(State.SUCCEEDED)]
@@ -201,6 +210,18 @@ def test_watch_detaches_when_interrupted(facade, call):
     assert result.exit_code == 130
     assert f"watch {JOB}" in result.stderr
     assert facade.calls == []
+
+
+def test_events_of_a_job_are_followed_on_when_the_server_was_away(facade, call, monkeypatch):
+    """As those of all jobs are, and as a watch is."""
+    monkeypatch.setattr("coordinator.cli.watch.LAST_POLL_S", 0)
+    facade.found = [make_job(State.SUCCEEDED)]
+    facade.told = [Event("1-0", 1, JOB, "succeeded")]
+    status, faults = facade.status, [errors.StateUnreachable("gone")]
+    facade.status = lambda job: raising(faults.pop())() if faults else status(job)
+    result = call("events", JOB, "--follow")
+    assert result.exit_code == 0 and "succeeded" in result.stdout
+    assert "gone; trying again" in result.stderr
 
 
 def test_events_end_without_an_error_when_they_are_followed_and_interrupted(facade, call):

@@ -27,6 +27,15 @@ def test_cancel_asks_nothing_when_one_id_is_given(facade, call):
     assert facade.calls == [("cancel", JOB)]
 
 
+@pytest.mark.parametrize("words", [["cancel"], ["retry"], ["status"], ["steps"]])
+def test_job_is_not_guessed_when_its_id_is_empty(facade, call, words):
+    """``cancel "$UNSET"`` must not cancel the one job that there is, since any id begins so."""
+    facade.found = [make_job(State.FAILED)]
+    result = call(*words, "")
+    assert result.exit_code == 2 and "got an empty text" in result.stderr
+    assert facade.calls == []
+
+
 def test_filter_takes_only_jobs_that_fit_when_no_state_is_given(two, call):
     """``cancel --kind`` leaves what has ended alone."""
     assert call("cancel", "--kind", "orders", "-y").exit_code == 0

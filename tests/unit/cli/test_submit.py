@@ -78,6 +78,21 @@ def test_params_are_refused_in_plain_words_when_not_utf_8(facade, call, tmp_path
     assert f"{file}: expected UTF-8, got byte 0xff at 0" in result.stderr
 
 
+def test_timeout_is_refused_when_nobody_watches(facade, call):
+    """It would be left out in silence, by whoever meant a deadline."""
+    result = call("submit", "orders", "-p", "source=a", "--timeout", "10m")
+    assert result.exit_code == 2 and "--deadline" in result.stderr
+    assert facade.calls == []
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "9" * 400 + "d", "0", "1e3"])
+def test_time_is_refused_when_it_is_none(facade, call, text):
+    """Also one that no computer can hold."""
+    result = call("submit", "orders", "-p", "source=a", "--deadline", text)
+    assert result.exit_code == 2 and "expected a time such as" in result.stderr
+    assert facade.calls == []
+
+
 def test_key_is_refused_when_empty(facade, call):
     """``--key "$UNSET"`` must not make a job at each call, unnoticed."""
     result = call("submit", "orders", "-p", "source=a", "--key", "")

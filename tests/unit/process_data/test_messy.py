@@ -42,10 +42,55 @@ def test_readable_tells_what_a_file_is_when_it_is_something_else(
     assert re.search(told, reason)
 
 
-def test_cp1252_text_is_told_with_its_line_when_a_byte_is_none(written: Written, tmp_path: Path) -> None:
-    """The line is that of the byte."""
-    params = params_for(written("x.csv", b"a\n1\n\x81\n"), {}, tmp_path / "out", encoding="cp1252")
+def test_text_is_told_with_its_line_when_it_can_be_no_text(written: Written, tmp_path: Path) -> None:
+    """Half a letter of UTF-16 can't be set aside with its row; the line is that of the byte."""
+    text = "a\n1\n".encode("utf-16-le") + b"\x41\xdc"
+    params = params_for(written("x.csv", text), {}, tmp_path / "out", encoding="utf-16-le")
     assert "but line 3 is not" in (gate.readable(params) or [""])[0]
+
+
+@pytest.mark.parametrize("partition_bytes", [1, 1 << 20])
+@pytest.mark.parametrize(
+    ("name", "content", "encoding", "told"),
+    [
+        ("x.csv", b"a,b\n1,2\n3,caf\xe9\n\xe9\n5,6\n", "utf-8", r"caf\xe9"),
+        ("x.csv", b"a,b\n1,2\n3,\xe9\x81\n\x81\n5,6\n", "cp1252", r"é\x81"),
+        ("x.csv", "a,b\n1,2\n3,é\né\n5,6\n".encode(), "ascii", r"\xc3\xa9"),
+        ("x.csv", b"a,b\n1,2\n3,\x83\x41\x80\n\x80\n5,6\n", "shift_jis", r"ア\x80"),
+        (
+            "x.jsonl",
+            b'{"a":"1","b":"2"}\n{"a":"caf\xe9"}\n\xe9\n{"a":"5","b":"6"}\n',
+            "utf-8",
+            r'{"a":"caf\xe9"}',
+        ),
+    ],
+)
+def test_row_is_set_aside_when_its_bytes_are_none_of_the_encoding(
+    written: Written,
+    tmp_path: Path,
+    name: str,
+    content: bytes,
+    encoding: str,
+    told: str,
+    partition_bytes: int,
+) -> None:
+    """One such row refused the whole file. What it held is told, byte by byte where it is no text."""
+    out = tmp_path / "out"
+    source = str(written(name, content))
+    run_whole(source, {}, out, encoding=encoding, partition_bytes=partition_bytes)
+    assert valid_rows(out) == [("1", "2"), ("5", "6")]
+    found = quarantined(out)
+    assert [(row["row"], row["rules"]) for row in found] == [(2, ["row.encoding"]), (3, ["row.encoding"])]
+    assert told in found[0]["reasons"][0] and told in (found[0].get("text") or found[0]["fields"][1])
+    assert "a row is text" in (out / "report.html").read_text()
+
+
+def test_rows_are_set_aside_alone_when_many_others_are_text(written: Written, tmp_path: Path) -> None:
+    """What lies around them is read at full speed, and nothing of it is lost."""
+    content = b"a,b\n" + b"1,2\n" * 400_000 + b"3,\xe9\n4\n\xe9\n" + b"1,2\n" * 400_000
+    result = run_whole(str(written("x.csv", content)), {}, tmp_path / "out")
+    assert (result["rows"], result["valid"]) == (800_003, 800_000)
+    assert result["rules"] == {"row.fields": 1, "row.encoding": 2}
 
 
 @pytest.mark.parametrize("encoding", ["hex", "rot13", "undefined", "x\0"])
@@ -188,6 +233,18 @@ def test_columns_present_names_the_delimiter_when_another_one_is_in_the_header(
     """Semicolons are what half of Europe's spreadsheets write."""
     params = params_for(written("x.csv", "a;b\n1;2\n"), {"columns": {"a": {}}}, tmp_path / "out")
     assert "name its delimiter: -p delimiter=';'" in str(gate.columns_present(params))
+
+
+@pytest.mark.parametrize("first", [b"sep=;\r\n", b'"sep=;"\n', b"\xef\xbb\xbfSEP=;\n"])
+def test_delimiter_is_the_one_that_the_file_names_when_it_is_made_for_a_spreadsheet(
+    written: Written, tmp_path: Path, first: bytes
+) -> None:
+    """Excel writes and reads such a line before the header; it is neither a header nor a row."""
+    source, rules = written("x.csv", first + b"a;b\n1;2,5\n3\n4;6\n"), {"columns": {"b": {}}}
+    assert gate.columns_present(params_for(source, rules, tmp_path / "out")) is None
+    run_whole(str(source), rules, tmp_path / "out", partition_bytes=1)
+    assert valid_rows(tmp_path / "out") == [("1", "2,5"), ("4", "6")]
+    assert [row["row"] for row in quarantined(tmp_path / "out")] == [2]
 
 
 def test_dates_are_invalid_when_no_calendar_of_python_has_them(written: Written, tmp_path: Path) -> None:
