@@ -12,7 +12,7 @@ from coordinator import each
 from coordinator.dashboard.view import job_view
 from coordinator.errors import UnsupportedCanvas
 from coordinator.graph import fold
-from tests.flows import add, double, total
+from tests.flows import add, count_to, double, total
 from tests.waiting import wait_until
 
 
@@ -23,6 +23,17 @@ def test_stream_counts_as_one_part_when_it_stands_in_a_chord(coordinator, start_
     canvas = chain(chord([stream, group(stream, add.si(1, 1))], total.s()), double.s())
 
     assert coordinator.wait(coordinator.launch(canvas), timeout_s=20) == 2 * (20 + 20 + 2)
+
+
+@pytest.mark.parametrize("items", [0, 1, 2])
+def test_results_are_listed_by_item_when_each_item_ends_in_a_group(items, coordinator, start_worker):
+    """One item gives a list of one result, as two give a list of two."""
+    start_worker()
+    canvas = chain(count_to.s(items), each(chain(double.s(), group(add.s(1), add.s(2)))))
+
+    job = coordinator.launch(canvas)
+
+    assert coordinator.wait(job, timeout_s=20) == [[2 * n + 1, 2 * n + 2] for n in range(items)]
 
 
 def test_stream_is_refused_when_a_batch_cannot_keep_what_is_asked():
