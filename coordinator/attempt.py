@@ -242,6 +242,7 @@ class Attempt:
                 end=end,
                 phase=self.step.phase,
                 errbacks=self.step.errbacks,
+                defaults=self._patiently(self.state.plan, self.job, prefix_of(key)).defaults,
                 is_list=self.step.task == EACH,
             )
         except BatutaError as error:

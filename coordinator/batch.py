@@ -21,7 +21,7 @@ from kombu.utils.json import dumps, loads
 from coordinator.attempt import Attempt, Replaced, Streamed
 from coordinator.dispatcher import HEADER
 from coordinator.errors import BatutaError, JobNotFound, StateUnreachable, TooManyFailed
-from coordinator.plan import prefix_of
+from coordinator.plan import prefix_of, with_defaults
 from coordinator.sources import Opened, items_of
 from coordinator.state import parse_step_id, step_id
 from coordinator.step import Step
@@ -222,7 +222,9 @@ def open_stream(task: Step, given: Any, step: dict[str, Any], batches: dict[str,
 
     def opens(attempt: Attempt) -> list[str]:
         source = {**opened.source, "list": attempt.number}
-        stream = Stream.under(attempt.step, {**batches, "step": step, "source": source})
+        defaults = attempt.state.plan(attempt.job, prefix_of(attempt.step.key)).defaults
+        own = {**step, "options": with_defaults(step.get("options"), defaults)}
+        stream = Stream.under(attempt.step, {**batches, "step": own, "source": source})
         where = (attempt.job, attempt.step.key, attempt.number)
         if opened.pages:
             attempt.state.keep_pages(*where, opened.pages)

@@ -14,7 +14,17 @@ from typing import Any
 from celery.canvas import Signature
 from kombu.utils.json import dumps
 
-from coordinator.plan import NEVER, PHASE_ERRBACK, Follow, Plan, PlannedStep, Shape, has_leaves, leaves
+from coordinator.plan import (
+    NEVER,
+    PHASE_ERRBACK,
+    Follow,
+    Plan,
+    PlannedStep,
+    Shape,
+    has_leaves,
+    leaves,
+    with_defaults,
+)
 
 ERRBACK = "coordinator.errback"
 
@@ -60,13 +70,9 @@ class Draft:
         return f"{self.prefix}{len(self.steps)}"
 
     def add(self, step: PlannedStep) -> None:
-        if not self.defaults:
-            self.steps.append(step)
-            return
-        options = dict(step.options or {})
-        is_routed = options.keys() & {"routing_key", "exchange"}
-        defaults = {k: v for k, v in self.defaults.items() if not (k == "queue" and is_routed)}
-        self.steps.append(step._replace(options={**defaults, **options}))
+        if self.defaults:
+            step = step._replace(options=with_defaults(step.options, self.defaults))
+        self.steps.append(step)
 
     def trigger(self, after: str | None, value: Shape | None) -> str | None:
         """Return what a consumer of a value waits on, making a join where it is a list."""
@@ -101,14 +107,19 @@ class Draft:
                 for step in steps
             ]
         for name, sig in zip(names.values(), self.errbacks, strict=True):
-            options = {k: v for k, v in (sig.get("options") or {}).items() if k in ("queue", "priority")}
+            own = {k: v for k, v in (sig.get("options") or {}).items() if k in ("queue", "priority")}
             steps.append(
                 PlannedStep(
-                    name, ERRBACK, kwargs={"errback": sig}, after=NEVER, options=options, phase=PHASE_ERRBACK
+                    name,
+                    ERRBACK,
+                    kwargs={"errback": sig},
+                    after=NEVER,
+                    options=with_defaults(own, self.defaults),
+                    phase=PHASE_ERRBACK,
                 )
             )
         races = {race: [(lane.first, lane.end - 1) for lane in lanes] for race, lanes in self.races.items()}
-        return Plan(tuple(steps), self.joins, result, self.prefix, races, tuple(self.rest))
+        return Plan(tuple(steps), self.joins, result, self.prefix, races, tuple(self.rest), self.defaults)
 
 
 class _Followed:

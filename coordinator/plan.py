@@ -72,6 +72,7 @@ class Plan:
     prefix: str = ""  # "" for a job's own plan, "5/" for that of step 5
     races: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)  # lanes: first and last step
     rest: tuple[Shape, ...] = ()  # what must be recorded too before the whole is: what was linked
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # options of its steps, and of what they grow
 
     @cached_property
     def by_key(self) -> dict[str, PlannedStep]:
@@ -156,6 +157,7 @@ class Plan:
             "races": self.races,
             "rest": self.rest,
             "steps": self.steps,
+            "defaults": self.defaults,
         }
         return zlib.compress(dumps(document).encode(), 6)
 
@@ -174,6 +176,7 @@ class Plan:
             prefix=document["prefix"],
             races=document.get("races", {}),
             rest=tuple(document.get("rest", ())),
+            defaults=document.get("defaults", {}),
         )
 
 
@@ -202,6 +205,13 @@ def prefix_of(key: str) -> str:
     """Return the prefix of the plan that a key or trigger belongs to: ``5/`` for ``5/j0``, ``=5/3``."""
     head, slash, _ = key.lstrip("=").rpartition("/")
     return head + slash
+
+
+def with_defaults(options: Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options, and a job's for those that a step lacks; its queue takes no step off a route."""
+    own = options or {}
+    is_routed = not own.keys().isdisjoint(("routing_key", "exchange"))
+    return {name: v for name, v in defaults.items() if not (name == "queue" and is_routed)} | dict(own)
 
 
 def _unpacked(row: list[Any]) -> PlannedStep:

@@ -260,3 +260,26 @@ def boom(value: Any, path: str, after: str) -> Any:
 def countdown_by_replace(self: Any, n: int) -> Any:
     """Put itself in its place, again and again."""
     return n if n == 0 else self.replace(countdown_by_replace.s(n - 1))
+
+
+@app.task(bind=True)
+def grow_more(self: Any, n: int) -> Any:
+    """Put a canvas in its place whose steps grow in their turn."""
+    return self.replace(chain(grow.s(n), count_to.si(n), each(double.s(), join=total.s())))
+
+
+class GrowthParams(BaseModel):
+    """Parameters of ``grown``."""
+
+    how: str = Field(description="each, batches or replace")
+
+
+@job("grown", params=GrowthParams)
+def grown(p: GrowthParams) -> Any:
+    """Add up twice 0, 1 and 2, by steps that come about at run time."""
+    canvases = {
+        "each": chain(count_to.s(3), each(double.s(), join=total.s())),
+        "batches": each(double.s(), combine=total.s(), batch=2, over=range(3)),
+        "replace": grow_more.s(3),
+    }
+    return canvases[p.how]

@@ -207,15 +207,17 @@ def test_options_hold_where_celery_has_them_hold_when_set_on_a_canvas():
 
 def test_defaults_hold_for_steps_that_have_none_of_their_own():
     """``submit --queue`` does not take a step away from where it is routed."""
-    canvas = chain(a.s(1), a.s().set(queue="own"), a.s().set(routing_key="r", priority=1))
+    canvas = chain(a.s(1), a.s().set(queue="own"), a.s().set(routing_key="r", priority=1)).on_error(b.s())
 
-    plan = compile_canvas(canvas, defaults={"queue": "q", "priority": 5})
+    plan = Plan.loads(compile_canvas(canvas, defaults={"queue": "q", "priority": 5}).dumps())
 
     assert [dict(step.options) for step in plan.steps] == [
         {"queue": "q", "priority": 5},
         {"queue": "own", "priority": 5},
         {"routing_key": "r", "priority": 1},
+        {"queue": "q", "priority": 5},  # the error callback
     ]
+    assert plan.defaults == {"queue": "q", "priority": 5}
 
 
 def test_links_are_waited_for_when_the_result_does_not_need_them():

@@ -74,6 +74,16 @@ def test_queue_of_the_items_counts_when_it_is_another():
     assert found["gpu"].tasks == {f"tests.flows.{name}" for name in ("double", "total", "numbers_by_page")}
 
 
+@pytest.mark.parametrize("limits", [{}, {"batch": 10}])
+def test_queue_of_the_whole_job_is_that_of_the_items_when_they_have_none(limits):
+    """``submit --queue`` holds for what comes about at run time too."""
+    plan = compile_canvas(chain(count_to.s(3), each(double.s(), **limits)), defaults={"queue": "gpu"})
+
+    found = forecast(plan, lambda step: (step.options or {}).get("queue", "q"))
+
+    assert [(queue.name, queue.messages, queue.more) for queue in found.queues] == [("gpu", 2, ["1"])]
+
+
 def test_canvas_that_a_step_grew_is_counted_when_the_job_runs():
     """What is known by then is no formula any more."""
     plan = compile_canvas(chain(count_to.s(3), each(double.s())))
