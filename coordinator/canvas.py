@@ -104,7 +104,8 @@ def _limits(batch: Any, window: Any, allow_failed: Any) -> dict[str, Any]:
         if not (value is None or is_count or (name == "batch" and value == AUTO)):
             expected = 'a number from 1 or "auto"' if name == "batch" else "a number from 1"
             raise UnsupportedCanvas(f"each: expected {name} to be {expected}, got {value!r}")
-    if not isinstance(allow_failed, int | float) or not 0 <= allow_failed <= 1:
+    is_share = isinstance(allow_failed, int | float) and not isinstance(allow_failed, bool)
+    if not (is_share and 0 <= allow_failed <= 1):
         raise UnsupportedCanvas(
             f"each: expected allow_failed to be a share from 0 to 1, got {allow_failed!r}"
         )

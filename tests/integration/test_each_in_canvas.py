@@ -42,7 +42,14 @@ def test_stream_is_refused_when_a_batch_cannot_keep_what_is_asked():
         each(double.s() | double.s(), batch=2)
     with pytest.raises(UnsupportedCanvas, match="can't keep time_limit"):
         each(double.s().set(time_limit=3), window=2)
-    for wrong in ({"batch": 0}, {"batch": "many"}, {"window": -1}, {"allow_failed": 2}, {"over": 7}):
+    for wrong in (
+        {"batch": 0},
+        {"batch": "many"},
+        {"window": -1},
+        {"allow_failed": 2},
+        {"allow_failed": True},
+        {"over": 7},
+    ):
         with pytest.raises(UnsupportedCanvas, match=f"each: expected {next(iter(wrong))}"):
             each(double.s(), **wrong)
 
