@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from celery import Signature
 
 from coordinator.errors import UnsupportedCanvas
 from coordinator.signatures import described
+from coordinator.stream import MOST_IN_FLIGHT
 
 RACE = "coordinator.race"
 EACH = "coordinator.each"
@@ -36,7 +38,7 @@ def each(
         join: a signature that gets the list of results, in the order of the items, or what ``combine`` made
             of them; without it that is the result.
         batch: how many items one message runs; "auto": about 100 ms of work, by measure.
-        window: how many batches are in flight at most; 100 if None.
+        window: how many batches are in flight at most, up to 10,000; 100 if None.
         combine: a signature that gets a list of results, or of what it made of some before, and makes one of
             them. Its parts come in order, so it need be associative only; ``[]`` where there are no items.
         allow_failed: the share of items that may fail, 0 to 1; their results are left out.
@@ -99,10 +101,10 @@ def _refuse_unfit(step: Signature, combine: Signature | None) -> None:
 
 
 def _limits(batch: Any, window: Any, allow_failed: Any) -> dict[str, Any]:
-    for name, value in (("batch", batch), ("window", window)):
-        is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    for name, value, most in (("batch", batch, math.inf), ("window", window, MOST_IN_FLIGHT)):
+        is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
         if not (value is None or is_count or (name == "batch" and value == AUTO)):
-            expected = 'a number from 1 or "auto"' if name == "batch" else "a number from 1"
+            expected = 'a number from 1 or "auto"' if name == "batch" else f"a number from 1 to {most:,}"
             raise UnsupportedCanvas(f"each: expected {name} to be {expected}, got {value!r}")
     is_share = isinstance(allow_failed, int | float) and not isinstance(allow_failed, bool)
     if not (is_share and 0 <= allow_failed <= 1):

@@ -26,6 +26,8 @@ MOST_IN_BATCH = 10_000
 FAN_IN = 100
 #: Batches in flight, where none is given.
 WINDOW = 100
+#: … and at most: one script cuts them all, and Redis serves nobody else meanwhile.
+MOST_IN_FLIGHT = 10_000
 #: Without ``combine`` the join is handed all values: more don't fit into one step's memory and Redis answer.
 MOST_VALUES = 100_000
 

@@ -242,6 +242,8 @@ def test_paused_stream_goes_on_when_resumed_and_obeys_its_limits_when_tuned(
 
     assert coordinator.wait(job, timeout_s=30) == list(range(40))
     assert stream_of(coordinator, job, "0")["batches"] == str(3 + 1 + 18)
+    with pytest.raises(InvalidRequest, match="a window from 1 to 10,000"):
+        coordinator.tune(job, "0", window=10**9)
     with pytest.raises(InvalidRequest, match="no batches"):
         coordinator.tune(job, "7", window=2)
 

@@ -46,6 +46,7 @@ def test_stream_is_refused_when_a_batch_cannot_keep_what_is_asked():
         {"batch": 0},
         {"batch": "many"},
         {"window": -1},
+        {"window": 10**9},
         {"allow_failed": 2},
         {"allow_failed": True},
         {"over": 7},
