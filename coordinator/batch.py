@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Signature
 from celery.app.task import Context
 from celery.exceptions import Ignore, NotRegistered, Reject, Retry
 from kombu.utils.json import dumps, loads
 
 from coordinator.attempt import Attempt, Replaced, Streamed
+from coordinator.canvas import refuse_unfit
 from coordinator.dispatcher import HEADER
 from coordinator.errors import BatutaError, JobNotFound, StateUnreachable, TooManyFailed
 from coordinator.plan import prefix_of, with_defaults
@@ -215,6 +216,7 @@ def _item_fence(request: Context) -> int:
 def open_stream(task: Step, given: Any, step: dict[str, Any], batches: dict[str, Any]) -> Any:
     """Expand a step into a stream; returns its value where there is no item."""
     opened = Opened(given)
+    refuse_unfit(Signature.from_dict(step))  # where the step before names a source, nobody has looked yet
     combine = batches.get("combine")
     if opened.total == 0:
         return Call(task.app, combine, task.request)([], task.request.id) if combine else []

@@ -56,7 +56,7 @@ def each(
     limits = {"batch": batch, "window": window, "combine": combine, "allow_failed": allow_failed or None}
     kwargs: dict[str, Any] = {"step": dict(step)}
     if over is not None or any(value is not None for value in limits.values()):
-        _refuse_unfit(step, combine)
+        refuse_unfit(step, combine, over)
         kwargs["batches"] = _limits(batch, window, allow_failed)
         if combine is not None:
             kwargs["batches"]["combine"] = dict(combine)
@@ -84,15 +84,15 @@ def race(*canvases: Signature) -> Signature:
     return Signature(RACE, kwargs={"of": [dict(canvas) for canvas in canvases]})
 
 
-def _refuse_unfit(step: Signature, combine: Signature | None) -> None:
+def refuse_unfit(step: Signature, combine: Signature | None = None, over: Any = None) -> None:
     """Refuse what a batch, which calls one task in a loop, can't run."""
-    for name, sig in (("step", step), ("combine", combine)):
-        if sig is None:
+    for name, sig in (("step", step), ("combine", combine), ("over", over)):
+        if not isinstance(sig, Signature):
             continue
         if sig.get("subtask_type") or sig.task == RACE:
             raise UnsupportedCanvas(
                 f"each: expected {name} to be one task, got a {sig.get('subtask_type') or 'race'}; leave out "
-                "batch, window, combine, allow_failed and over, so that each item is a step of its own"
+                "batch, window, combine, allow_failed and over, so that each item of a list is a step"
             )
         kept = BATCH_OPTIONS if name == "step" else frozenset()
         lost = sorted(option for option, value in (sig.options or {}).items() if value and option not in kept)
@@ -119,8 +119,6 @@ def _source(over: Any) -> dict[str, Any]:
     if isinstance(over, range):
         return {"range": [over.start, over.stop, over.step]}
     if isinstance(over, Signature):
-        if over.get("subtask_type"):
-            raise UnsupportedCanvas(f"each: expected over to be one task, got a {over['subtask_type']}")
         return {"pages": dict(over)}
     if isinstance(over, dict) and set(over) == {"lines"}:
         return over
