@@ -87,7 +87,7 @@ class Call:
                     if context.called_directly:
                         raise again.exc or again from again
                     context.retries += 1
-                    time.sleep(min(float(again.when or 0), LONGEST_PAUSE_S))
+                    time.sleep(min(max(float(again.when or 0), 0), LONGEST_PAUSE_S))
         except (Replaced, Streamed, Ignore, Reject) as error:
             raise BatutaError(
                 f"an item in a batch must end with a value or an error, got {type(error).__name__}; "

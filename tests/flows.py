@@ -162,11 +162,11 @@ def odd_only(x: int) -> int:
 
 
 @app.task(bind=True, max_retries=2)
-def uneasy(self: Any, x: int, path: str) -> list[Any]:
+def uneasy(self: Any, x: int, path: str, countdown: float = 0.01) -> list[Any]:
     """Fail the first time for each item, then tell what the item knows of itself."""
     note(path, f"{x}:{self.request.retries}")
     if self.request.retries < 1:
-        raise self.retry(countdown=0.01, exc=ValueError("not yet"))
+        raise self.retry(countdown=countdown, exc=ValueError("not yet"))
     return [x, self.idempotency_key.partition(":")[2], self.fence]
 
 

@@ -140,11 +140,12 @@ def test_batches_stay_at_one_item_when_items_are_slow(coordinator, start_worker)
     assert stream_of(coordinator, job, "0")["batches"] == "8"
 
 
-def test_item_is_tried_again_in_its_batch_when_it_asks_for_it(coordinator, start_worker, tmp_path):
+@pytest.mark.parametrize("countdown", [0.01, -5], ids=["later", "before now"])
+def test_item_is_tried_again_in_its_batch_when_it_asks_for_it(countdown, coordinator, start_worker, tmp_path):
     """Only that item runs again; its key is its own, whatever the batches are."""
     start_worker()
     runs = tmp_path / "runs"
-    job = coordinator.launch(each(uneasy.s(str(runs)), batch=3, over=range(4)))
+    job = coordinator.launch(each(uneasy.s(str(runs), countdown), batch=3, over=range(4)))
 
     fences = [1, 1, 1, (1 << 20) + 1]  # those of the second batch are higher
     assert coordinator.wait(job, timeout_s=20) == [[n, f"0.uneasy[{n}]", fences[n]] for n in range(4)]
