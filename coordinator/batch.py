@@ -15,7 +15,7 @@ from typing import Any
 
 from celery import Celery, Signature
 from celery.app.task import Context
-from celery.exceptions import Ignore, NotRegistered, Reject, Retry
+from celery.exceptions import Ignore, NotRegistered, Reject, Retry, SoftTimeLimitExceeded
 from kombu.utils.json import dumps, loads
 
 from coordinator.attempt import Attempt, Replaced, Streamed
@@ -155,6 +155,8 @@ class Running:
         for index, item in enumerate(items, first):
             try:
                 values.append(call(item, step_id(self._job, self._owner, f"{call.label}[{index}]")))
+            except SoftTimeLimitExceeded:  # that of the whole message, whichever item it met
+                raise
             except Exception as error:
                 if not may_fail:
                     error.add_note(f"at item {index}")

@@ -180,6 +180,15 @@ def test_job_fails_when_more_items_fail_than_may(coordinator, start_worker):
     assert Counter(alert["job"] for alert in coordinator.alerts()) == Counter([over, none])
 
 
+def test_batch_fails_at_the_soft_time_limit_of_its_message_when_items_may_fail(coordinator, start_worker):
+    """The limit is no fault of the item that it happens to meet."""
+    start_worker(options=["--soft-time-limit", "1"])
+    job = coordinator.launch(each(slowly.s(0.3), batch=9, allow_failed=1.0, over=range(9)))
+
+    with pytest.raises(JobFailed, match="SoftTimeLimitExceeded"):
+        coordinator.wait(job, timeout_s=20)
+
+
 def test_failed_batch_runs_again_and_no_other_when_the_job_is_retried(coordinator, start_worker, tmp_path):
     """Retry keeps the batches that are recorded, and goes on with those that were not cut."""
     start_worker()
