@@ -223,6 +223,7 @@ def open_stream(task: Step, given: Any, step: dict[str, Any], batches: dict[str,
     if opened.total == 0:
         return Call(task.app, combine, task.request)([], task.request.id) if combine else []
     refuse_too_many(opened.total or 0, batches)
+    settings = task.parts.settings
 
     def opens(attempt: Attempt) -> list[str]:
         source = {**opened.source, "list": attempt.number}
@@ -232,7 +233,10 @@ def open_stream(task: Step, given: Any, step: dict[str, Any], batches: dict[str,
         where = (attempt.job, attempt.step.key, attempt.number)
         if opened.pages:
             attempt.state.keep_pages(*where, opened.pages)
-        return attempt.state.open_stream(*where, stream, beginning(stream.each, opened, attempt.number))
+        fields = beginning(stream.each, opened, attempt.number)
+        if "combine" not in batches and not settings.blob_url:
+            fields["room"] = settings.result_limit_bytes // 2  # results differ in size
+        return attempt.state.open_stream(*where, stream, fields)
 
     raise Streamed(opens)
 

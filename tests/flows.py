@@ -283,3 +283,8 @@ def grown(p: GrowthParams) -> Any:
         "replace": grow_more.s(3),
     }
     return canvases[p.how]
+
+
+@app.task
+def wide(_item: int) -> str:
+    return "x" * 500

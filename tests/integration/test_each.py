@@ -27,6 +27,7 @@ from tests.flows import (
     total,
     uneasy,
     wait_for_file,
+    wide,
 )
 from tests.waiting import wait_until
 
@@ -129,6 +130,14 @@ def test_batches_grow_when_items_are_quick(coordinator, start_worker):
 
     assert coordinator.wait(job, timeout_s=30) == 20_000 * 19_999
     assert int(stream_of(coordinator, job, "0")["batches"]) < 300
+
+
+def test_batches_find_room_in_a_record_when_quick_items_have_large_results(coordinator, start_worker):
+    """By measure: a batch that could not be recorded would fail its job at each retry."""
+    start_worker(env={"COORDINATOR_RESULT_LIMIT_BYTES": "20000"})
+    job = coordinator.launch(each(wide.s(), over=range(600), window=2))
+
+    assert coordinator.wait(job, timeout_s=30) == ["x" * 500] * 600
 
 
 def test_batches_stay_at_one_item_when_items_are_slow(coordinator, start_worker):
