@@ -6,7 +6,8 @@
 -- measure), room (bytes of a record, where a batch records a list), item_us, item_bytes, largest: limits, and what was
 -- learnt; combine, share; more, reading, pages, page, starts, ends, cursor: of a source that is read page by page; list:
 -- attempt that stored the pages of a list;
--- n:<level>:<group>: parts of a merge that are recorded; @<page>, @<page>:left: where a page ends, items not done;
+-- n:<level>:<group>: parts of a merge that are recorded; @<page>: where a page ends that is not begun; @<page>:left: its
+-- items that are not done;
 -- highest: attempt at any of its steps that was recorded; fence: that of the streams that were forgotten here.
 -- "<owner>/<serial>" -> share of a step in flight (JSON): ["items", batch, first item, count, page, first within it],
 -- ["page", page, cursor, items read], or ["merge", level, group, count].
@@ -80,7 +81,8 @@ local function size_of_next(s, left)
   local item_us = get(s, 'item_us')
   if not item_us then return 1 end
   local wanted = WORTH_US / item_us
-  local fair = math.max(left / 16, wanted / 10)
+  local near_end = (get(s, 'total') - get(s, 'next')) / 16
+  local fair = get(s, 'more') and wanted or math.max(near_end, wanted / 10)
   local fits = (get(s, 'room') or math.huge) / (get(s, 'item_bytes') or 1)
   return math.max(1, math.min(left, math.floor(math.min(wanted, fair, fits, get(s, 'largest') * 4, MOST_ITEMS))))
 end
@@ -89,6 +91,7 @@ local function turn_page(s)
   local page = get(s, 'page') + 1
   local ends = get(s, '@' .. page)
   if not ends then return false end
+  drop(s, '@' .. page)
   set(s, 'page', page)
   set(s, 'starts', get(s, 'ends'))
   set(s, 'ends', ends)
@@ -174,7 +177,6 @@ function record_of.items(s, share, record, turn)
   learn(s, turn.item_us, #record / count, count)
   redis.call('HSET', s.keys.v, s.owner .. ':0:' .. index, record)
   if get(s, '@' .. page .. ':left') and add(s, '@' .. page .. ':left', -count) == 0 then
-    drop(s, '@' .. page)
     drop(s, '@' .. page .. ':left')
     redis.call('HDEL', s.keys.v, s.owner .. '@' .. page)
   end
