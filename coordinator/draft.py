@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celery.canvas import Signature
-from kombu.utils.json import dumps
 
 from coordinator.plan import (
     NEVER,
@@ -119,7 +118,16 @@ class Draft:
                 )
             )
         races = {race: [(lane.first, lane.end - 1) for lane in lanes] for race, lanes in self.races.items()}
-        return Plan(tuple(steps), self.joins, result, self.prefix, races, tuple(self.rest), self.defaults)
+        return Plan(
+            tuple(steps),
+            self.joins,
+            result,
+            prefix=self.prefix,
+            races=races,
+            lane_values={race: [lane.value for lane in lanes] for race, lanes in self.races.items()},
+            rest=tuple(self.rest),
+            defaults=self.defaults,
+        )
 
 
 class _Followed:
@@ -133,7 +141,11 @@ class _Followed:
         self._joins_of = {key: join for join, shape in draft.joins.items() for key in leaves(shape)}
         self._sizes = {join: sum(1 for _ in leaves(shape)) for join, shape in draft.joins.items()}
         self._after_joins: dict[str, Follow] = {}
-        self._wins = {lane.trigger: (race, lane) for race, lanes in draft.races.items() for lane in lanes}
+        self._wins = {
+            lane.trigger: (race, number)
+            for race, lanes in draft.races.items()
+            for number, lane in enumerate(lanes)
+        }
 
     def steps(self) -> list[PlannedStep]:
         return [step._replace(follow=self._after_key(step.key)) for step in self._draft.steps]
@@ -151,8 +163,9 @@ class _Followed:
     def _after(self, trigger: str) -> Follow:
         follow: Follow = (("next", trigger),) if trigger in self._waited_on else ()
         if trigger in self._wins:
-            race, lane = self._wins[trigger]
+            race, number = self._wins[trigger]
             whole = self._draft.races[race]
-            win = ("win", race, lane.first, lane.end, whole[0].first, whole[-1].end, dumps(lane.value))
+            lane = whole[number]
+            win = ("win", race, lane.first, lane.end, whole[0].first, whole[-1].end, number)
             follow = (*follow, win, *self._after_key(race))
         return follow + self._end if trigger == self._last else follow

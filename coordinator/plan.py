@@ -71,6 +71,7 @@ class Plan:
     result: Shape  # where the value of the whole comes from
     prefix: str = ""  # "" for a job's own plan, "5/" for that of step 5
     races: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)  # lanes: first and last step
+    lane_values: Mapping[str, Sequence[Shape]] = field(default_factory=dict)  # what each of them gives
     rest: tuple[Shape, ...] = ()  # what must be recorded too before the whole is: what was linked
     defaults: Mapping[str, Any] = field(default_factory=dict)  # options of its steps, and of what they grow
 
@@ -155,6 +156,7 @@ class Plan:
             "joins": dict(self.joins),
             "result": self.result,
             "races": self.races,
+            "lane_values": self.lane_values,
             "rest": self.rest,
             "steps": self.steps,
             "defaults": self.defaults,
@@ -175,6 +177,7 @@ class Plan:
             result=document["result"],
             prefix=document["prefix"],
             races=document.get("races", {}),
+            lane_values=document.get("lane_values", {}),
             rest=tuple(document.get("rest", ())),
             defaults=document.get("defaults", {}),
         )

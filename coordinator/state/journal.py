@@ -28,7 +28,7 @@ READ_AT_ONCE = 1000
 #: The record of a step whose canvas, put in its place, has ended: its value is that canvas' value.
 EXPANDED = "@"
 #: Of a step whose race another lane has won; of one whose own lane has failed; of a race that was won, with
-#: the shape of its value behind.
+#: the number of the lane behind.
 LOST, OUT, WON = "!", "-", ">"
 #: Of a stream's step that is recorded: its values are parts of its stream's, or merged.
 OVER = '[null, 0, 0, 0, ""]'
@@ -225,7 +225,7 @@ class Journal(Plans, Streamed):
             plan = self.plan(job, f"{key}/")
             return self.stream_value(job, key) if isinstance(plan, Stream) else self.value(job, plan.result)
         if text.startswith(WON):
-            return self.value(job, loads(text[1:]))
+            return self.value(job, self._won(job, key, text))
         if text in (LOST, OUT):
             raise JobNotFound(f"job {job} has no result of step {key}: it lost its race", job=job)
         record = loads(text)
@@ -237,6 +237,14 @@ class Journal(Plans, Streamed):
         return self.value(job, self.plan(job).result)
 
     # -- private ------------------------------------------------------------
+
+    def _won(self, job: str, race: str, record: str) -> Shape:
+        """Return the shape of what the lane gives that has won a race."""
+        lane = loads(record[len(WON) :])
+        if isinstance(lane, int):
+            return self.plan(job, prefix_of(race)).lane_values[race][lane]
+        shape: Shape = lane  # of a job that an older version submitted
+        return shape
 
     def _key(self, job: str, letter: str) -> str:
         return self.keys.named(job, letter)[0]
