@@ -64,6 +64,7 @@ class Draft:
     rest: list[Shape] = field(default_factory=list)  # waited for at the end, beside the result: links
     races: dict[str, list[Lane]] = field(default_factory=dict)
     errbacks: list[dict[str, Any]] = field(default_factory=list)
+    _join_of: dict[int, str] = field(default_factory=dict)  # by the identity of a list that is kept in joins
 
     def next_key(self) -> str:
         return f"{self.prefix}{len(self.steps)}"
@@ -81,12 +82,10 @@ class Draft:
             return value
         if not has_leaves(value):
             return after
-        for key, shape in self.joins.items():
-            if shape is value:
-                return key
-        key = f"{self.prefix}j{len(self.joins)}"
-        self.joins[key] = value
-        return key
+        if id(value) not in self._join_of:  # of the value itself: an equal one may stand elsewhere
+            key = f"{self.prefix}j{len(self.joins)}"
+            self.joins[key], self._join_of[id(value)] = value, key
+        return self._join_of[id(value)]
 
     def errback(self, sig: Mapping[str, Any]) -> str:
         """Return the mark of an error callback, until its step has a key; the same callback has the same."""
