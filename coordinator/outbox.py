@@ -163,7 +163,8 @@ class Outbox:
         return [step for step in steps if step.key in due or not step.is_delayed]
 
     def _open_steps(self, job: str, trigger: str, plan: Plan, epoch: str) -> list[PlannedStep]:
-        recorded = self._state.recorded(job)
+        named = plan.sent_by(trigger)  # none by the frontier
+        recorded = self._state.recorded(job, None if trigger == FRONTIER else plan.around(named))
         busy = self._state.busy(job)
         if trigger == FRONTIER:
             fragments = self._state.fragments(job)
@@ -173,11 +174,7 @@ class Outbox:
         else:
             fragments = {}
             # An entry may be older than a retry from a step before it.
-            steps = [
-                s
-                for s in plan.sent_by(trigger)
-                if s.phase == PHASE_ERRBACK or plan.is_ready(s.after, recorded)
-            ]
+            steps = [s for s in named if s.phase == PHASE_ERRBACK or plan.is_ready(s.after, recorded)]
             if isinstance(plan, Stream):
                 steps = [step for step in steps if self._state.is_open(job, step.key)]
         busy |= self._state.waiting(job, [step.key for step in steps if step.is_delayed])

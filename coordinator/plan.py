@@ -15,7 +15,7 @@ with "5/".
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -123,6 +123,12 @@ class Plan:
         if trigger is None:
             return True
         return all(key in recorded for key in leaves(self.joins.get(trigger, trigger)))
+
+    def around(self, steps: Iterable[PlannedStep]) -> set[str]:
+        """Return the keys of steps, and of those that they wait on."""
+        sources = {step.after for step in steps if step.after is not None}
+        before = {key for after in sources for key in leaves(self.joins.get(after, after))}
+        return before.union(step.key for step in steps)
 
     def is_complete(self, recorded: Collection[str]) -> bool:
         """Whether the value of the whole is recorded, and what was linked to it."""

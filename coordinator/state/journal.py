@@ -7,7 +7,7 @@ limit were stored apart and are fetched through ``blobs``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,9 +93,15 @@ class Journal(Plans, Streamed):
         found = self.client.hgetall(self._key(job, "g"))
         return self.with_open_steps(job, {key.decode(): plan_of(blob) for key, blob in found.items()})
 
-    def recorded(self, job: str) -> set[str]:
-        """Return the keys of the steps that are recorded."""
-        return {key.decode() for key in self.client.hkeys(self._key(job, "r"))}
+    def recorded(self, job: str, among: Collection[str] | None = None) -> set[str]:
+        """Return the keys of the steps that are recorded: all, or those among a few."""
+        if among is None or len(among) > READ_AT_ONCE:
+            return {key.decode() for key in self.client.hkeys(self._key(job, "r"))}
+        pipe = self.client.pipeline(transaction=False)
+        for key in among:
+            pipe.hexists(self._key(job, "r"), key)
+        with reaching(self.client.url):
+            return {key for key, is_there in zip(among, pipe.execute(), strict=True) if is_there}
 
     def recorded_attempts(self, job: str) -> dict[str, int | str]:
         """Return the attempt that recorded each step, by key, or the mark of one that is out of its race."""
