@@ -144,16 +144,22 @@ class Plan:
             fragments: the plans of steps that put a canvas in their place, by key.
         """
         fragments = fragments or {}
-        ready = {t: self.is_ready(t, recorded) for t in self._following}
         found: list[PlannedStep] = []
-        for step in self.steps:
-            if step.key in recorded or not ready[step.after]:
-                continue
-            if step.key in fragments:
-                found += fragments[step.key].frontier(recorded, fragments)
+        todo = [iter(self._ready(recorded))]  # no recursion: steps may replace one another that often
+        while todo:
+            step = next(todo[-1], None)
+            if step is None:
+                todo.pop()
+            elif step.key in fragments:
+                todo.append(iter(fragments[step.key]._ready(recorded)))
             else:
                 found.append(step)
         return found
+
+    def _ready(self, recorded: Collection[str]) -> list[PlannedStep]:
+        """Return the steps that are ready and not recorded, also those in whose place a canvas stands."""
+        ready = {t: self.is_ready(t, recorded) for t in self._following}
+        return [step for step in self.steps if step.key not in recorded and ready[step.after]]
 
     def dumps(self) -> bytes:
         """Return the plan as compressed JSON."""

@@ -223,15 +223,19 @@ class Journal(Plans, Streamed):
 
     def value_of_record(self, job: str, key: str, text: bytes | str | None) -> Any:
         """Return the value that a record holds or points to."""
-        if text is None:
-            raise JobNotFound(f"job {job} has no result of step {key} any more", job=job)
-        if isinstance(text, bytes):
-            text = text.decode()
-        if text == EXPANDED:
-            plan = self.plan(job, f"{key}/")
-            return self.stream_value(job, key) if isinstance(plan, Stream) else self.value(job, plan.result)
-        if text.startswith(WON):
-            return self.value(job, self._won(job, key, text))
+        while True:
+            if text is None:
+                raise JobNotFound(f"job {job} has no result of step {key} any more", job=job)
+            text = text.decode() if isinstance(text, bytes) else text
+            if text == EXPANDED and isinstance(self.plan(job, f"{key}/"), Stream):
+                return self.stream_value(job, key)
+            shape = self._in_place(job, key, text)
+            if shape is None:
+                break
+            if not isinstance(shape, str):
+                return self.value(job, shape)
+            # A loop: steps that replaced one another may be more than Python's stack holds.
+            key, text = shape, self.client.hget(self._key(job, "r"), shape)
         if text in (LOST, OUT):
             raise JobNotFound(f"job {job} has no result of step {key}: it lost its race", job=job)
         record = loads(text)
@@ -244,11 +248,15 @@ class Journal(Plans, Streamed):
 
     # -- private ------------------------------------------------------------
 
-    def _won(self, job: str, race: str, record: str) -> Shape:
-        """Return the shape of what the lane gives that has won a race."""
+    def _in_place(self, job: str, key: str, record: str) -> Shape | None:
+        """Return the shape of what a step's value comes from; None where the record has one of its own."""
+        if record == EXPANDED:
+            return self.plan(job, f"{key}/").result
+        if not record.startswith(WON):
+            return None
         lane = loads(record[len(WON) :])
         if isinstance(lane, int):
-            return self.plan(job, prefix_of(race)).lane_values[race][lane]
+            return self.plan(job, prefix_of(key)).lane_values[key][lane]
         shape: Shape = lane  # of a job that an older version submitted
         return shape
 

@@ -14,6 +14,7 @@ from coordinator.errors import InvalidRequest, JobFailed, UnsupportedCanvas
 from coordinator.reconciler import Reconciler
 from coordinator.states import State, StepState
 from tests.flows import add, countdown_by_replace, double, fail, mark, total, wait_for_file
+from tests.integration.by_hand import JOB
 from tests.waiting import wait_until
 
 UNREADABLE = {"__type__": "nope", "__value__": 1}
@@ -86,6 +87,18 @@ def test_step_runs_when_its_id_is_longer_than_an_amqp_property(coordinator, star
     start_worker()
 
     assert coordinator.wait(coordinator.launch(countdown_by_replace.s(140)), timeout_s=60) == 0
+
+
+def test_value_is_found_when_steps_replaced_one_another_more_often_than_python_recurses(hand):
+    """The job has succeeded: what follows, and whoever waits, must get its value."""
+    job, key = hand(add.s(1, 1)), "0"
+    for _ in range(500):
+        job.expand(key, add.s(1, 1))
+        key += "/0"
+
+    job.run(key)
+
+    assert job.state.result(JOB) == key
 
 
 def test_error_is_kept_when_its_message_is_no_utf8(coordinator, start_worker):

@@ -220,6 +220,16 @@ def test_defaults_hold_for_steps_that_have_none_of_their_own():
     assert plan.defaults == {"queue": "q", "priority": 5}
 
 
+def test_frontier_is_found_when_steps_replaced_one_another_more_often_than_python_recurses():
+    """As of a step that polls: it puts itself in its place again and again."""
+    keys = ["0" + "/0" * depth for depth in range(1500)]
+    fragments = {key: compile_canvas(a.s(1), prefix=f"{key}/") for key in keys}
+
+    found = compile_canvas(a.s(1)).frontier(set(), fragments)
+
+    assert [step.key for step in found] == [f"{keys[-1]}/0"]
+
+
 def test_links_are_waited_for_when_the_result_does_not_need_them():
     """What is linked is a step, and the whole is complete when it is recorded too."""
     plan = compile_canvas(chain(a.s(1).set(link=[b.s(5), chord([b.s(6), b.s(7)], b.s(8))]), b.s(2)))
