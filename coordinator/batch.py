@@ -26,7 +26,7 @@ from coordinator.plan import prefix_of, with_defaults
 from coordinator.sources import Opened, items_of
 from coordinator.state import parse_step_id, step_id
 from coordinator.step import Step
-from coordinator.stream import BATCH, FAN_IN, MOST_VALUES, WINDOW, Stream
+from coordinator.stream import BATCH, FAN_IN, MOST_ITEMS, MOST_VALUES, WINDOW, Stream
 
 #: An item waits in its batch before it is tried again: at most so long, and its batch with it.
 LONGEST_PAUSE_S = 1.0
@@ -242,7 +242,9 @@ def open_stream(task: Step, given: Any, step: dict[str, Any], batches: dict[str,
 
 
 def refuse_too_many(total: int, each: Mapping[str, Any]) -> None:
-    """Refuse to hand a join more values than it can hold."""
+    """Refuse more items than can be counted, or values than a join can hold."""
+    if total > MOST_ITEMS:
+        raise BatutaError(f"each: expected at most {MOST_ITEMS:,} items, got {total:,}")
     if "combine" not in each and total > MOST_VALUES:
         raise BatutaError(
             f"each: expected at most {MOST_VALUES:,} items without combine, got {total:,}; "

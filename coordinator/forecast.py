@@ -19,7 +19,7 @@ from coordinator.canvas import EACH
 from coordinator.compiler import compile_canvas
 from coordinator.counted import counted
 from coordinator.plan import NEVER, Plan, PlannedStep, with_defaults
-from coordinator.stream import BATCH, FAN_IN, MOST_IN_BATCH, Stream
+from coordinator.stream import BATCH, FAN_IN, MOST_IN_BATCH, Stream, count_of
 
 MAPS = ("celery.map", "celery.starmap", BATCH)
 OWN = ("celery.", "coordinator.")  # tasks that every worker has
@@ -169,7 +169,7 @@ def _batched(step: PlannedStep, batches: Mapping[str, Any]) -> tuple[str, int, i
             else f"each batch, of about 100 ms of work and 1 to {MOST_IN_BATCH:,} items"
         )
         return f"1 for {each} of {_items(step)}{paged}{merged}", 0, None
-    items = len(range(*over["range"]))
+    items = count_of(range(*over["range"]))
     most = _with_merges(math.ceil(items / (size or 1)), merges=merges)
     least = _with_merges(math.ceil(items / (size or MOST_IN_BATCH)), merges=merges)
     if size:

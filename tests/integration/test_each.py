@@ -310,3 +310,15 @@ def test_job_fails_with_advice_when_a_join_would_get_too_many_values(coordinator
 
     with pytest.raises(JobFailed, match="give combine="):
         coordinator.wait(job, timeout_s=20)
+
+
+@pytest.mark.parametrize("items", [2**63 - 1, 10**20])
+def test_job_fails_with_advice_when_a_range_has_more_items_than_redis_counts(
+    items, coordinator, start_worker
+):
+    """It would stand for ever: what was opened by half is never gone on with."""
+    start_worker()
+    job = coordinator.launch(each(double.s(), combine=total.s(), over=range(items)))
+
+    with pytest.raises(JobFailed, match="at most 1,000,000,000,000 items"):
+        coordinator.wait(job, timeout_s=20)

@@ -50,6 +50,7 @@ def test_messages_are_a_bound_when_canvases_race():
         (each(double.s(), over=range(1_000_000)), "1 to 10,000 items", 1 + 100, 1 + 1_000_000),
         (each(double.s(), batch=1, combine=total.s(), over=range(101)), "each merge of 100", 105, 105),
         (each(double.s(), over=range(0), combine=total.s()), "0 items", 1, 1),
+        (each(double.s(), batch=10, over=range(10**20)), "items in batches of 10", 1 + 10**19, 1 + 10**19),
         (each(double.s(), over={"lines": "a.txt"}), "the lines of a.txt", 1, None),
         (each(double.s(), over=numbers_by_page.s(1, 2)), "1 for each page", 1, None),
     ],
