@@ -189,6 +189,25 @@ def test_index_of_jobs_is_pruned_when_they_are_kept_no_longer(coordinator, monke
     assert [job.id for job in coordinator.jobs()] == [kept]
 
 
+def test_job_stays_listed_when_it_is_submitted_while_one_of_its_id_is_pruned(coordinator, monkeypatch):
+    """The one of before is gone, and somebody gives its key again at that moment."""
+    state = coordinator.state_manager
+    index = state.keys.named("again", "jobs")[0]
+    state.client.zadd(index, {"again": 1})
+
+    def submit(*_: object) -> None:
+        monkeypatch.undo()
+        coordinator.launch(add.s(1, 1), key="again")
+
+    for owner, call in ((state.client, "zrem"), (state, "_run")):
+        real = getattr(owner, call)
+        monkeypatch.setattr(owner, call, lambda *args, real=real: (submit(), real(*args))[1])
+
+    state.prune(state.keys.shard_of("again"), 0, 10)
+
+    assert [job.id for job in coordinator.jobs()] == ["again"]
+
+
 def test_plans_are_forgotten_when_another_thread_remembers_some(coordinator):
     """A worker with threads has one memory of plans."""
     state = coordinator.state_manager
