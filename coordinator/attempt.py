@@ -19,6 +19,7 @@ from celery.exceptions import Ignore, Reject, Retry, TimeLimitExceeded
 from celery.utils.log import get_task_logger
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from coordinator.canvas import EACH
 from coordinator.compiler import compile_canvas
 from coordinator.counted import counted
 from coordinator.errors import (
@@ -240,7 +241,13 @@ class Attempt:
         end: Follow = (("up", key), *self.step.follow)
         try:
             plan = compile_canvas(
-                canvas, prefix=f"{key}/", end=end, phase=self.step.phase, errbacks=self.step.errbacks
+                canvas,
+                prefix=f"{key}/",
+                end=end,
+                phase=self.step.phase,
+                errbacks=self.step.errbacks,
+                defaults=self._patiently(self.state.plan, self.job, prefix_of(key)).defaults,
+                is_list=self.step.task == EACH,
             )
         except BatutaError as error:
             self._fail(error)

@@ -13,19 +13,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Signature
 from celery.app.task import Context
-from celery.exceptions import Ignore, NotRegistered, Reject, Retry
+from celery.exceptions import Ignore, NotRegistered, Reject, Retry, SoftTimeLimitExceeded
 from kombu.utils.json import dumps, loads
 
 from coordinator.attempt import Attempt, Replaced, Streamed, was_told_to_stop
+from coordinator.canvas import refuse_unfit
 from coordinator.dispatcher import HEADER
 from coordinator.errors import BatutaError, JobNotFound, StateUnreachable, TooManyFailed
-from coordinator.plan import prefix_of
+from coordinator.plan import prefix_of, with_defaults
 from coordinator.sources import Opened, items_of
 from coordinator.state import parse_step_id, step_id
 from coordinator.step import Step
-from coordinator.stream import BATCH, FAN_IN, MOST_VALUES, WINDOW, Stream
+from coordinator.stream import BATCH, FAN_IN, MOST_ITEMS, MOST_VALUES, WINDOW, Stream
 
 #: An item waits in its batch before it is tried again: at most so long, and its batch with it.
 LONGEST_PAUSE_S = 1.0
@@ -87,7 +88,7 @@ class Call:
                     if context.called_directly:
                         raise again.exc or again from again
                     context.retries += 1
-                    time.sleep(min(float(again.when or 0), LONGEST_PAUSE_S))
+                    time.sleep(min(max(float(again.when or 0), 0), LONGEST_PAUSE_S))
         except (Replaced, Streamed, Ignore, Reject) as error:
             raise BatutaError(
                 f"an item in a batch must end with a value or an error, got {type(error).__name__}; "
@@ -157,6 +158,8 @@ class Running:
         for index, item in enumerate(items, first):
             try:
                 values.append(call(item, step_id(self._job, self._owner, f"{call.label}[{index}]")))
+            except SoftTimeLimitExceeded:  # that of the whole message, whichever item it met
+                raise
             except Exception as error:
                 if not may_fail:
                     error.add_note(f"at item {index}")
@@ -218,24 +221,33 @@ def _item_fence(request: Context) -> int:
 def open_stream(task: Step, given: Any, step: dict[str, Any], batches: dict[str, Any]) -> Any:
     """Expand a step into a stream; returns its value where there is no item."""
     opened = Opened(given)
+    refuse_unfit(Signature.from_dict(step))  # where the step before names a source, nobody has looked yet
     combine = batches.get("combine")
     if opened.total == 0:
         return Call(task.app, combine, task.request)([], task.request.id) if combine else []
     refuse_too_many(opened.total or 0, batches)
+    settings = task.parts.settings
 
     def opens(attempt: Attempt) -> list[str]:
         source = {**opened.source, "list": attempt.number}
-        stream = Stream.under(attempt.step, {**batches, "step": step, "source": source})
+        defaults = attempt.state.plan(attempt.job, prefix_of(attempt.step.key)).defaults
+        own = {**step, "options": with_defaults(step.get("options"), defaults)}
+        stream = Stream.under(attempt.step, {**batches, "step": own, "source": source})
         where = (attempt.job, attempt.step.key, attempt.number)
         if opened.pages:
             attempt.state.keep_pages(*where, opened.pages)
-        return attempt.state.open_stream(*where, stream, beginning(stream.each, opened, attempt.number))
+        fields = beginning(stream.each, opened, attempt.number)
+        if "combine" not in batches and not settings.blob_url:
+            fields["room"] = settings.result_limit_bytes // 2  # results differ in size
+        return attempt.state.open_stream(*where, stream, fields)
 
     raise Streamed(opens)
 
 
 def refuse_too_many(total: int, each: Mapping[str, Any]) -> None:
-    """Refuse to hand a join more values than it can hold."""
+    """Refuse more items than can be counted, or values than a join can hold."""
+    if total > MOST_ITEMS:
+        raise BatutaError(f"each: expected at most {MOST_ITEMS:,} items, got {total:,}")
     if "combine" not in each and total > MOST_VALUES:
         raise BatutaError(
             f"each: expected at most {MOST_VALUES:,} items without combine, got {total:,}; "

@@ -14,8 +14,8 @@ from typing import Any
 
 from kombu.utils.json import loads
 
-from coordinator.errors import StepTooLarge
-from coordinator.settings import Settings
+from coordinator.errors import BatutaError, StepTooLarge
+from coordinator.settings import Settings, redacted
 
 
 def store(settings: Settings, text: str, what: str) -> str:
@@ -55,8 +55,18 @@ def _write(url: str, content: bytes) -> None:
 
 
 def fetch(url: str) -> Any:
-    """Return the value that ``store`` wrote."""
+    """Return the value that ``store`` wrote.
+
+    Raises:
+        BatutaError: it can't be read any more.
+    """
     import fsspec
 
-    with fsspec.open(url, "rb") as file:
-        return loads(file.read())
+    try:
+        with fsspec.open(url, "rb") as file:
+            return loads(file.read())
+    except (OSError, ValueError, ImportError) as error:
+        raise BatutaError(
+            f"a value that was stored at {redacted(url)} can't be read: {error}; the folder of "
+            "COORDINATOR_BLOB_URL must be there on every host, and keep what it has as long as jobs are kept"
+        ) from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from celery import Signature
 
 from coordinator.errors import UnsupportedCanvas
 from coordinator.signatures import described
+from coordinator.stream import MOST_IN_FLIGHT
 
 RACE = "coordinator.race"
 EACH = "coordinator.each"
@@ -36,7 +38,7 @@ def each(
         join: a signature that gets the list of results, in the order of the items, or what ``combine`` made
             of them; without it that is the result.
         batch: how many items one message runs; "auto": about 100 ms of work, by measure.
-        window: how many batches are in flight at most; 100 if None.
+        window: how many batches are in flight at most, up to 10,000; 100 if None.
         combine: a signature that gets a list of results, or of what it made of some before, and makes one of
             them. Its parts come in order, so it need be associative only; ``[]`` where there are no items.
         allow_failed: the share of items that may fail, 0 to 1; their results are left out.
@@ -54,7 +56,7 @@ def each(
     limits = {"batch": batch, "window": window, "combine": combine, "allow_failed": allow_failed or None}
     kwargs: dict[str, Any] = {"step": dict(step)}
     if over is not None or any(value is not None for value in limits.values()):
-        _refuse_unfit(step, combine)
+        refuse_unfit(step, combine, over)
         kwargs["batches"] = _limits(batch, window, allow_failed)
         if combine is not None:
             kwargs["batches"]["combine"] = dict(combine)
@@ -82,15 +84,15 @@ def race(*canvases: Signature) -> Signature:
     return Signature(RACE, kwargs={"of": [dict(canvas) for canvas in canvases]})
 
 
-def _refuse_unfit(step: Signature, combine: Signature | None) -> None:
+def refuse_unfit(step: Signature, combine: Signature | None = None, over: Any = None) -> None:
     """Refuse what a batch, which calls one task in a loop, can't run."""
-    for name, sig in (("step", step), ("combine", combine)):
-        if sig is None:
+    for name, sig in (("step", step), ("combine", combine), ("over", over)):
+        if not isinstance(sig, Signature):
             continue
         if sig.get("subtask_type") or sig.task == RACE:
             raise UnsupportedCanvas(
                 f"each: expected {name} to be one task, got a {sig.get('subtask_type') or 'race'}; leave out "
-                "batch, window, combine, allow_failed and over, so that each item is a step of its own"
+                "batch, window, combine, allow_failed and over, so that each item of a list is a step"
             )
         kept = BATCH_OPTIONS if name == "step" else frozenset()
         lost = sorted(option for option, value in (sig.options or {}).items() if value and option not in kept)
@@ -99,12 +101,13 @@ def _refuse_unfit(step: Signature, combine: Signature | None) -> None:
 
 
 def _limits(batch: Any, window: Any, allow_failed: Any) -> dict[str, Any]:
-    for name, value in (("batch", batch), ("window", window)):
-        is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    for name, value, most in (("batch", batch, math.inf), ("window", window, MOST_IN_FLIGHT)):
+        is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
         if not (value is None or is_count or (name == "batch" and value == AUTO)):
-            expected = 'a number from 1 or "auto"' if name == "batch" else "a number from 1"
+            expected = 'a number from 1 or "auto"' if name == "batch" else f"a number from 1 to {most:,}"
             raise UnsupportedCanvas(f"each: expected {name} to be {expected}, got {value!r}")
-    if not isinstance(allow_failed, int | float) or not 0 <= allow_failed <= 1:
+    is_share = isinstance(allow_failed, int | float) and not isinstance(allow_failed, bool)
+    if not (is_share and 0 <= allow_failed <= 1):
         raise UnsupportedCanvas(
             f"each: expected allow_failed to be a share from 0 to 1, got {allow_failed!r}"
         )
@@ -116,8 +119,6 @@ def _source(over: Any) -> dict[str, Any]:
     if isinstance(over, range):
         return {"range": [over.start, over.stop, over.step]}
     if isinstance(over, Signature):
-        if over.get("subtask_type"):
-            raise UnsupportedCanvas(f"each: expected over to be one task, got a {over['subtask_type']}")
         return {"pages": dict(over)}
     if isinstance(over, dict) and set(over) == {"lines"}:
         return over

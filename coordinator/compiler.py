@@ -52,6 +52,7 @@ def compile_phases(
     kwargs: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
     errbacks: tuple[str, ...] = (),
+    is_list: bool = False,
 ) -> Plan:
     """Compile canvases that run one after the other, each in its phase and given no value.
 
@@ -62,6 +63,7 @@ def compile_phases(
         kwargs: the same by name.
         defaults: options of every step that has none of its own by that name.
         errbacks: keys of the steps to send when the job fails in here.
+        is_list: a group's value is a list of its members' values, however few they are.
     """
     draft = Draft(prefix, PHASE_WORK, defaults or {})
     inp = Input()
@@ -74,7 +76,7 @@ def compile_phases(
             errbacks=errbacks,
         )
         inp = _compile(draft, signature_of(canvas, "canvas"), before, "canvas")
-        inp = _unwrapped(canvas, inp)
+        inp = inp if is_list else _unwrapped(canvas, inp)
     shape: Shape = [] if inp.value is None else inp.value
     if not draft.steps:
         inp = _nothing(draft, inp)

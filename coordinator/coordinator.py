@@ -33,6 +33,7 @@ from coordinator.settings import Settings
 from coordinator.state import parse_step_id
 from coordinator.state.feed import Feed
 from coordinator.states import Event, JobStatus, State, StepStatus
+from coordinator.stream import MOST_IN_FLIGHT
 from coordinator.submission import Submission, left_to_the_reconciler
 from coordinator.why import Reason, reasons
 
@@ -244,14 +245,16 @@ class Coordinator(Submission):
         Args:
             job: the job's id.
             step: the id or key of the ``each``.
-            window: how many batches may be in flight, from 1; as it was if None.
+            window: how many batches may be in flight, 1 to 10,000; as it was if None.
             batch: how many items a batch has, 0 for as many as measured; as it was if None.
 
         Raises:
             InvalidRequest, IllegalTransition: the step runs no batches, or has ended.
         """
-        if (window is not None and window < 1) or (batch is not None and batch < 0):
-            raise InvalidRequest(f"expected a window from 1 and a batch from 0, got {window} and {batch}")
+        if not (window is None or 1 <= window <= MOST_IN_FLIGHT) or (batch is not None and batch < 0):
+            raise InvalidRequest(
+                f"expected a window from 1 to {MOST_IN_FLIGHT:,} and a batch from 0, got {window} and {batch}"
+            )
         named = parse_step_id(step)
         epoch = self._state.look_at_epoch(job)
         triggers = self._state.tune(job, named[1] if named else step, window=window, batch=batch)

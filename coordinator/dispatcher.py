@@ -27,12 +27,10 @@ from coordinator.routing import Routing
 from coordinator.settings import redacted
 from coordinator.state.keys import step_id
 from coordinator.state.plans import FIRST_EPOCH
-from coordinator.stream import BATCH
 
 HEADER = "batuta"
 #: What a message is made from: the task's name, and what ``Line.publish`` takes.
 Made = tuple[str, dict[str, Any], dict[str, Any]]
-MAPS = ("celery.map", "celery.starmap", BATCH)
 #: Messages of a part; two parts are on their way at once, which bounds the memory of a large header.
 SEND_AT_ONCE = 500
 ATTEMPTS = 3

@@ -76,6 +76,7 @@ def _undone(
     """Return the steps that come of these, themselves included, and the steps and races that contain them."""
     undone: set[str] = set()
     containing: set[str] = set()
+    sent: set[str] = set()  # triggers
     while todo:
         step = todo.pop()
         if step in undone:
@@ -86,7 +87,8 @@ def _undone(
                 todo += _racing_again(part[1], step, plans, lost)
             if part[0] in ("up", "win"):
                 containing.add(part[1])
-            elif part[0] == "next":
+            elif part[0] == "next" and part[1] not in sent:  # each part of a join names what follows it
+                sent.add(part[1])
                 todo += [after.key for after in plans[prefix_of(part[1])].sent_by(part[1])]
     return undone, containing
 

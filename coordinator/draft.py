@@ -12,9 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celery.canvas import Signature
-from kombu.utils.json import dumps
 
-from coordinator.plan import NEVER, PHASE_ERRBACK, Follow, Plan, PlannedStep, Shape, has_leaves, leaves
+from coordinator.plan import (
+    NEVER,
+    PHASE_ERRBACK,
+    Follow,
+    Plan,
+    PlannedStep,
+    Shape,
+    has_leaves,
+    leaves,
+    with_defaults,
+)
 
 ERRBACK = "coordinator.errback"
 
@@ -55,18 +64,15 @@ class Draft:
     rest: list[Shape] = field(default_factory=list)  # waited for at the end, beside the result: links
     races: dict[str, list[Lane]] = field(default_factory=dict)
     errbacks: list[dict[str, Any]] = field(default_factory=list)
+    _join_of: dict[int, str] = field(default_factory=dict)  # by the identity of a list that is kept in joins
 
     def next_key(self) -> str:
         return f"{self.prefix}{len(self.steps)}"
 
     def add(self, step: PlannedStep) -> None:
-        if not self.defaults:
-            self.steps.append(step)
-            return
-        options = dict(step.options or {})
-        is_routed = options.keys() & {"routing_key", "exchange"}
-        defaults = {k: v for k, v in self.defaults.items() if not (k == "queue" and is_routed)}
-        self.steps.append(step._replace(options={**defaults, **options}))
+        if self.defaults:
+            step = step._replace(options=with_defaults(step.options, self.defaults))
+        self.steps.append(step)
 
     def trigger(self, after: str | None, value: Shape | None) -> str | None:
         """Return what a consumer of a value waits on, making a join where it is a list."""
@@ -76,12 +82,10 @@ class Draft:
             return value
         if not has_leaves(value):
             return after
-        for key, shape in self.joins.items():
-            if shape is value:
-                return key
-        key = f"{self.prefix}j{len(self.joins)}"
-        self.joins[key] = value
-        return key
+        if id(value) not in self._join_of:  # of the value itself: an equal one may stand elsewhere
+            key = f"{self.prefix}j{len(self.joins)}"
+            self.joins[key], self._join_of[id(value)] = value, key
+        return self._join_of[id(value)]
 
     def errback(self, sig: Mapping[str, Any]) -> str:
         """Return the mark of an error callback, until its step has a key; the same callback has the same."""
@@ -101,14 +105,28 @@ class Draft:
                 for step in steps
             ]
         for name, sig in zip(names.values(), self.errbacks, strict=True):
-            options = {k: v for k, v in (sig.get("options") or {}).items() if k in ("queue", "priority")}
+            own = {k: v for k, v in (sig.get("options") or {}).items() if k in ("queue", "priority")}
             steps.append(
                 PlannedStep(
-                    name, ERRBACK, kwargs={"errback": sig}, after=NEVER, options=options, phase=PHASE_ERRBACK
+                    name,
+                    ERRBACK,
+                    kwargs={"errback": sig},
+                    after=NEVER,
+                    options=with_defaults(own, self.defaults),
+                    phase=PHASE_ERRBACK,
                 )
             )
         races = {race: [(lane.first, lane.end - 1) for lane in lanes] for race, lanes in self.races.items()}
-        return Plan(tuple(steps), self.joins, result, self.prefix, races, tuple(self.rest))
+        return Plan(
+            tuple(steps),
+            self.joins,
+            result,
+            prefix=self.prefix,
+            races=races,
+            lane_values={race: [lane.value for lane in lanes] for race, lanes in self.races.items()},
+            rest=tuple(self.rest),
+            defaults=self.defaults,
+        )
 
 
 class _Followed:
@@ -122,7 +140,11 @@ class _Followed:
         self._joins_of = {key: join for join, shape in draft.joins.items() for key in leaves(shape)}
         self._sizes = {join: sum(1 for _ in leaves(shape)) for join, shape in draft.joins.items()}
         self._after_joins: dict[str, Follow] = {}
-        self._wins = {lane.trigger: (race, lane) for race, lanes in draft.races.items() for lane in lanes}
+        self._wins = {
+            lane.trigger: (race, number)
+            for race, lanes in draft.races.items()
+            for number, lane in enumerate(lanes)
+        }
 
     def steps(self) -> list[PlannedStep]:
         return [step._replace(follow=self._after_key(step.key)) for step in self._draft.steps]
@@ -140,8 +162,9 @@ class _Followed:
     def _after(self, trigger: str) -> Follow:
         follow: Follow = (("next", trigger),) if trigger in self._waited_on else ()
         if trigger in self._wins:
-            race, lane = self._wins[trigger]
+            race, number = self._wins[trigger]
             whole = self._draft.races[race]
-            win = ("win", race, lane.first, lane.end, whole[0].first, whole[-1].end, dumps(lane.value))
+            lane = whole[number]
+            win = ("win", race, lane.first, lane.end, whole[0].first, whole[-1].end, number)
             follow = (*follow, win, *self._after_key(race))
         return follow + self._end if trigger == self._last else follow

@@ -18,8 +18,8 @@ from celery import Signature
 from coordinator.canvas import EACH
 from coordinator.compiler import compile_canvas
 from coordinator.counted import counted
-from coordinator.plan import NEVER, Plan, PlannedStep
-from coordinator.stream import BATCH, FAN_IN, MOST_IN_BATCH, Stream
+from coordinator.plan import NEVER, Plan, PlannedStep, with_defaults
+from coordinator.stream import BATCH, FAN_IN, MOST_IN_BATCH, Stream, count_of
 
 MAPS = ("celery.map", "celery.starmap", BATCH)
 OWN = ("celery.", "coordinator.")  # tasks that every worker has
@@ -85,7 +85,7 @@ def forecast(
         queue.messages += 1
         queue.tasks |= tasks_of(step)
     adding = [step for step in sent if step.task == EACH and step.key not in grown]
-    more = tuple(_more(step, queues, queue_of) for step in adding)
+    more = tuple(_more(step, queues, queue_of, plan.defaults) for step in adding)
     spared = sum(map(_spared, plans))
     return Forecast(len(sent), spared, more, tuple(queues[name] for name in sorted(queues)))
 
@@ -116,17 +116,21 @@ def _spared(plan: Plan) -> int:
 
 
 def _more(
-    step: PlannedStep, queues: dict[str, QueueForecast], queue_of: Callable[[PlannedStep], str]
+    step: PlannedStep,
+    queues: dict[str, QueueForecast],
+    queue_of: Callable[[PlannedStep], str],
+    defaults: Mapping[str, Any],
 ) -> More:
     kwargs = step.kwargs or {}
     batches, item = kwargs.get("batches"), Signature.from_dict(kwargs["step"])
     is_batched = batches is not None or "over" in kwargs
     if is_batched:
-        stream = Stream.under(step, {"step": dict(item)})
+        options = with_defaults(item.options, defaults)
+        stream = Stream.under(step, {"step": {**item, "options": options}})
         plan = Plan((stream.step(f"{step.key}/0"),), {}, "")
         tasks = [part["task"] for part in _parts(kwargs)]
     else:
-        plan = compile_canvas(item, args=(None,), prefix=f"{step.key}/")
+        plan = compile_canvas(item, args=(None,), prefix=f"{step.key}/", defaults=defaults)
         tasks = []
     part = forecast(plan, queue_of)
     for found in part.queues:
@@ -165,7 +169,7 @@ def _batched(step: PlannedStep, batches: Mapping[str, Any]) -> tuple[str, int, i
             else f"each batch, of about 100 ms of work and 1 to {MOST_IN_BATCH:,} items"
         )
         return f"1 for {each} of {_items(step)}{paged}{merged}", 0, None
-    items = len(range(*over["range"]))
+    items = count_of(range(*over["range"]))
     most = _with_merges(math.ceil(items / (size or 1)), merges=merges)
     least = _with_merges(math.ceil(items / (size or MOST_IN_BATCH)), merges=merges)
     if size:

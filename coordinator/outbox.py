@@ -190,21 +190,18 @@ class Outbox:
     def _open_steps(
         self, job: str, triggers: Sequence[str], plans: Mapping[str, Plan], epoch: str
     ) -> list[PlannedStep]:
-        recorded = self._state.recorded(job)
+        named = [step for trigger in triggers for step in _named(trigger, plans)]  # none by the frontier
+        is_frontier = FRONTIER in triggers
+        recorded = self._state.recorded(job, None if is_frontier else _around(named, plans))
         busy = self._state.busy(job)
         fragments: Mapping[str, Plan] = {}
-        if FRONTIER in triggers:
+        if is_frontier:
             fragments = self._state.fragments(job)
             if plans[""].is_complete(recorded):
                 self._state.complete(job, epoch)
             steps = plans[""].frontier(recorded, fragments)
         else:
-            steps = [
-                step
-                for trigger in triggers
-                for step in _named(trigger, plans)
-                if self._is_open(job, step, plans[prefix_of(trigger)], recorded)
-            ]
+            steps = [step for step in named if self._is_open(job, step, plans[prefix_of(step.key)], recorded)]
         busy |= self._state.waiting(job, [step.key for step in steps if step.is_delayed])
         return [s for s in steps if s.key not in recorded and s.key not in busy and s.key not in fragments]
 
@@ -237,6 +234,12 @@ def _named(trigger: str, plans: Mapping[str, Plan]) -> list[PlannedStep]:
     """Return the steps that a trigger names, where its plan is still there."""
     plan = plans.get(prefix_of(trigger))
     return plan.sent_by(trigger) if plan else []
+
+
+def _around(steps: Sequence[PlannedStep], plans: Mapping[str, Plan]) -> set[str]:
+    """Return the keys of steps, and of those that they wait on."""
+    parts = (plan.around(s for s in steps if prefix_of(s.key) == prefix) for prefix, plan in plans.items())
+    return set().union(*parts)
 
 
 def _refusal(job: str, step: PlannedStep, error: Exception) -> dict[str, str]:

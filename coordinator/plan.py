@@ -15,7 +15,7 @@ with "5/".
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -71,7 +71,9 @@ class Plan:
     result: Shape  # where the value of the whole comes from
     prefix: str = ""  # "" for a job's own plan, "5/" for that of step 5
     races: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)  # lanes: first and last step
+    lane_values: Mapping[str, Sequence[Shape]] = field(default_factory=dict)  # what each of them gives
     rest: tuple[Shape, ...] = ()  # what must be recorded too before the whole is: what was linked
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # options of its steps, and of what they grow
 
     @cached_property
     def by_key(self) -> dict[str, PlannedStep]:
@@ -122,6 +124,12 @@ class Plan:
             return True
         return all(key in recorded for key in leaves(self.joins.get(trigger, trigger)))
 
+    def around(self, steps: Iterable[PlannedStep]) -> set[str]:
+        """Return the keys of steps, and of those that they wait on."""
+        sources = {step.after for step in steps if step.after is not None}
+        before = {key for after in sources for key in leaves(self.joins.get(after, after))}
+        return before.union(step.key for step in steps)
+
     def is_complete(self, recorded: Collection[str]) -> bool:
         """Whether the value of the whole is recorded, and what was linked to it."""
         return all(key in recorded for key in leaves([self.result, *self.rest]))
@@ -136,16 +144,22 @@ class Plan:
             fragments: the plans of steps that put a canvas in their place, by key.
         """
         fragments = fragments or {}
-        ready = {t: self.is_ready(t, recorded) for t in self._following}
         found: list[PlannedStep] = []
-        for step in self.steps:
-            if step.key in recorded or not ready[step.after]:
-                continue
-            if step.key in fragments:
-                found += fragments[step.key].frontier(recorded, fragments)
+        todo = [iter(self._ready(recorded))]  # no recursion: steps may replace one another that often
+        while todo:
+            step = next(todo[-1], None)
+            if step is None:
+                todo.pop()
+            elif step.key in fragments:
+                todo.append(iter(fragments[step.key]._ready(recorded)))
             else:
                 found.append(step)
         return found
+
+    def _ready(self, recorded: Collection[str]) -> list[PlannedStep]:
+        """Return the steps that are ready and not recorded, also those in whose place a canvas stands."""
+        ready = {t: self.is_ready(t, recorded) for t in self._following}
+        return [step for step in self.steps if step.key not in recorded and ready[step.after]]
 
     def dumps(self) -> bytes:
         """Return the plan as compressed JSON."""
@@ -154,8 +168,10 @@ class Plan:
             "joins": dict(self.joins),
             "result": self.result,
             "races": self.races,
+            "lane_values": self.lane_values,
             "rest": self.rest,
             "steps": self.steps,
+            "defaults": self.defaults,
         }
         return zlib.compress(dumps(document).encode(), 6)
 
@@ -173,7 +189,9 @@ class Plan:
             result=document["result"],
             prefix=document["prefix"],
             races=document.get("races", {}),
+            lane_values=document.get("lane_values", {}),
             rest=tuple(document.get("rest", ())),
+            defaults=document.get("defaults", {}),
         )
 
 
@@ -202,6 +220,13 @@ def prefix_of(key: str) -> str:
     """Return the prefix of the plan that a key or trigger belongs to: ``5/`` for ``5/j0``, ``=5/3``."""
     head, slash, _ = key.lstrip("=").rpartition("/")
     return head + slash
+
+
+def with_defaults(options: Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options, and a job's for those that a step lacks; its queue takes no step off a route."""
+    own = options or {}
+    is_routed = not own.keys().isdisjoint(("routing_key", "exchange"))
+    return {name: v for name, v in defaults.items() if not (name == "queue" and is_routed)} | dict(own)
 
 
 def _unpacked(row: list[Any]) -> PlannedStep:

@@ -13,9 +13,12 @@ from celery import Celery
 from celery.app.routes import MapRoute
 from celery.app.task import extract_exec_options
 
+from coordinator.canvas import BATCH_OPTIONS
 from coordinator.plan import PlannedStep
+from coordinator.stream import BATCH
 
-MAPS = ("celery.map", "celery.starmap")
+#: Steps that call another task; routes go by that one.
+MAPS = ("celery.map", "celery.starmap", BATCH)
 PLACES = ("queue", "routing_key", "exchange")
 #: How to publish is the dispatcher's.
 NOT_KEPT = ("serializer", "immediate", "mandatory")
@@ -65,9 +68,12 @@ class Routing:
 
     def _find(self, step: PlannedStep, own: Any) -> dict[str, Any]:
         task = self._app.tasks.get(step.task)
-        theirs = {} if task is None else extract_exec_options(task)
+        is_batch = step.task == BATCH  # it goes where its items would; what else they have is of one message
+        theirs = self._app.tasks.get(_routed_name(step)) if is_batch else task
         options = {
-            name: value for name, value in theirs.items() if value is not None and name not in NOT_KEPT
+            name: value
+            for name, value in ({} if theirs is None else extract_exec_options(theirs)).items()
+            if value is not None and (name in BATCH_OPTIONS if is_batch else name not in NOT_KEPT)
         }
         if any(name in own for name in PLACES):
             options = {name: value for name, value in options.items() if name not in PLACES}
@@ -78,7 +84,7 @@ class Routing:
 
 
 def _routed_name(step: PlannedStep) -> str:
-    """Return the task that routes go by: for a map that of the task which it maps, as in Celery."""
+    """Return the task that routes go by: for a map or a batch that of its items, as Celery does for a map."""
     return str(step.kwargs["task"]["task"]) if step.task in MAPS and step.kwargs else step.task
 
 

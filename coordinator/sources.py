@@ -12,7 +12,7 @@ from typing import Any
 
 from coordinator.errors import BatutaError
 from coordinator.state import StateManager
-from coordinator.stream import PAGE_ITEMS
+from coordinator.stream import PAGE_ITEMS, count_of
 
 KINDS = ("range", "lines", "pages")
 
@@ -43,7 +43,7 @@ class Opened:
             )
         self.source = {"kind": kind, kind: given[kind]}
         if kind == "range":
-            self.total = len(range(*given[kind]))
+            self.total = count_of(range(*given[kind]))
         elif kind == "lines":
             self.pages, self.total = _line_pages(given[kind])
 

@@ -26,6 +26,10 @@ MOST_IN_BATCH = 10_000
 FAN_IN = 100
 #: Batches in flight, where none is given.
 WINDOW = 100
+#: … and at most: one script cuts them all, and Redis serves nobody else meanwhile.
+MOST_IN_FLIGHT = 10_000
+#: Items of a stream at most: scripts write whole numbers of 14 digits exactly, and no more.
+MOST_ITEMS = 10**12
 #: Without ``combine`` the join is handed all values: more don't fit into one step's memory and Redis answer.
 MOST_VALUES = 100_000
 
@@ -102,6 +106,11 @@ class Stream(Plan):
             errbacks=tuple(document["errbacks"]),
         )
         return cls.under(owner, document["stream"])
+
+
+def count_of(items: range) -> int:
+    """Return how many items a range has, also where they are too many for ``len``."""
+    return max(0, -((items.start - items.stop) // items.step))
 
 
 def plan_of(blob: bytes) -> Plan:

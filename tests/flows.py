@@ -170,11 +170,11 @@ def odd_only(x: int) -> int:
 
 
 @app.task(bind=True, max_retries=2)
-def uneasy(self: Any, x: int, path: str) -> list[Any]:
+def uneasy(self: Any, x: int, path: str, countdown: float = 0.01) -> list[Any]:
     """Fail the first time for each item, then tell what the item knows of itself."""
     note(path, f"{x}:{self.request.retries}")
     if self.request.retries < 1:
-        raise self.retry(countdown=0.01, exc=ValueError("not yet"))
+        raise self.retry(countdown=countdown, exc=ValueError("not yet"))
     return [x, self.idempotency_key.partition(":")[2], self.fence]
 
 
@@ -268,3 +268,31 @@ def boom(value: Any, path: str, after: str) -> Any:
 def countdown_by_replace(self: Any, n: int) -> Any:
     """Put itself in its place, again and again."""
     return n if n == 0 else self.replace(countdown_by_replace.s(n - 1))
+
+
+@app.task(bind=True)
+def grow_more(self: Any, n: int) -> Any:
+    """Put a canvas in its place whose steps grow in their turn."""
+    return self.replace(chain(grow.s(n), count_to.si(n), each(double.s(), join=total.s())))
+
+
+class GrowthParams(BaseModel):
+    """Parameters of ``grown``."""
+
+    how: str = Field(description="each, batches or replace")
+
+
+@job("grown", params=GrowthParams)
+def grown(p: GrowthParams) -> Any:
+    """Add up twice 0, 1 and 2, by steps that come about at run time."""
+    canvases = {
+        "each": chain(count_to.s(3), each(double.s(), join=total.s())),
+        "batches": each(double.s(), combine=total.s(), batch=2, over=range(3)),
+        "replace": grow_more.s(3),
+    }
+    return canvases[p.how]
+
+
+@app.task
+def wide(_item: int) -> str:
+    return "x" * 500

@@ -63,6 +63,7 @@ class _Folding:
         self._steps = list(self._in_order(plan))
         self._racers = self._find_racers()
         self._sources: dict[str, _Source] = {}
+        self._found: dict[str, tuple[frozenset[int], int]] = {}  # what stands behind a source
         self._classes: dict[Hashable, int] = {}
         self._class_of: dict[str, int] = {}
         self._depth_of: dict[str, int] = {}
@@ -129,19 +130,26 @@ class _Folding:
                 yield from self._ends(part)
 
     def _classify(self, step: PlannedStep) -> None:
-        source = self._source(step)
-        kinds = frozenset(self._class_of.get(key, -1) for key in source.keys)
-        mark = (step.task, step.phase, step.index is None, source.kind, kinds)
+        kinds, depth = self._behind(step)
+        mark = (step.task, step.phase, step.place is None, self._source(step).kind, kinds)
         self._class_of[step.key] = self._classes.setdefault(mark, len(self._classes))
-        self._depth_of[step.key] = 1 + max((self._depth_of.get(key, 0) for key in source.keys), default=0)
+        self._depth_of[step.key] = depth
+
+    def _behind(self, step: PlannedStep) -> tuple[frozenset[int], int]:
+        """Return the classes of what a step waits on, and its depth: found once for all that wait on it."""
+        name = self._source_name(step)
+        if name not in self._found:
+            keys = self._source(step).keys
+            kinds = frozenset(self._class_of.get(key, -1) for key in keys)
+            self._found[name] = kinds, 1 + max((self._depth_of.get(key, 0) for key in keys), default=0)
+        return self._found[name]
 
     # -- nodes --------------------------------------------------------------
 
     def _add_points(self, steps: list[PlannedStep]) -> None:
         """Add the joins and races that steps of one depth wait on."""
         groups: dict[tuple[str, frozenset[str]], dict[str, _Source]] = {}
-        for step in steps:
-            source, name = self._source(step), self._source_name(step)
+        for name, source in {self._source_name(step): self._source(step) for step in steps}.items():
             if source.kind:
                 before = frozenset(self._node_of[key] for key in source.keys if key in self._node_of)
                 groups.setdefault((source.kind, before), {})[name] = source

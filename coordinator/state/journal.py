@@ -7,7 +7,7 @@ limit were stored apart and are fetched through ``blobs``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ READ_AT_ONCE = 1000
 #: The record of a step whose canvas, put in its place, has ended: its value is that canvas' value.
 EXPANDED = "@"
 #: Of a step whose race another lane has won; of one whose own lane has failed; of a race that was won, with
-#: the shape of its value behind.
+#: the number of the lane behind.
 LOST, OUT, WON = "!", "-", ">"
 #: Of a stream's step that is recorded: its values are parts of its stream's, or merged.
 OVER = '[null, 0, 0, 0, ""]'
@@ -93,9 +93,15 @@ class Journal(Plans, Streamed):
         found = self.client.hgetall(self._key(job, "g"))
         return self.with_open_steps(job, {key.decode(): plan_of(blob) for key, blob in found.items()})
 
-    def recorded(self, job: str) -> set[str]:
-        """Return the keys of the steps that are recorded."""
-        return {key.decode() for key in self.client.hkeys(self._key(job, "r"))}
+    def recorded(self, job: str, among: Collection[str] | None = None) -> set[str]:
+        """Return the keys of the steps that are recorded: all, or those among a few."""
+        if among is None or len(among) > READ_AT_ONCE:
+            return {key.decode() for key in self.client.hkeys(self._key(job, "r"))}
+        pipe = self.client.pipeline(transaction=False)
+        for key in among:
+            pipe.hexists(self._key(job, "r"), key)
+        with reaching(self.client.url):
+            return {key for key, is_there in zip(among, pipe.execute(), strict=True) if is_there}
 
     def recorded_attempts(self, job: str) -> dict[str, int | str]:
         """Return the attempt that recorded each step, by key, or the mark of one that is out of its race."""
@@ -217,15 +223,19 @@ class Journal(Plans, Streamed):
 
     def value_of_record(self, job: str, key: str, text: bytes | str | None) -> Any:
         """Return the value that a record holds or points to."""
-        if text is None:
-            raise JobNotFound(f"job {job} has no result of step {key} any more", job=job)
-        if isinstance(text, bytes):
-            text = text.decode()
-        if text == EXPANDED:
-            plan = self.plan(job, f"{key}/")
-            return self.stream_value(job, key) if isinstance(plan, Stream) else self.value(job, plan.result)
-        if text.startswith(WON):
-            return self.value(job, loads(text[1:]))
+        while True:
+            if text is None:
+                raise JobNotFound(f"job {job} has no result of step {key} any more", job=job)
+            text = text.decode() if isinstance(text, bytes) else text
+            if text == EXPANDED and isinstance(self.plan(job, f"{key}/"), Stream):
+                return self.stream_value(job, key)
+            shape = self._in_place(job, key, text)
+            if shape is None:
+                break
+            if not isinstance(shape, str):
+                return self.value(job, shape)
+            # A loop: steps that replaced one another may be more than Python's stack holds.
+            key, text = shape, self.client.hget(self._key(job, "r"), shape)
         if text in (LOST, OUT):
             raise JobNotFound(f"job {job} has no result of step {key}: it lost its race", job=job)
         record = loads(text)
@@ -237,6 +247,18 @@ class Journal(Plans, Streamed):
         return self.value(job, self.plan(job).result)
 
     # -- private ------------------------------------------------------------
+
+    def _in_place(self, job: str, key: str, record: str) -> Shape | None:
+        """Return the shape of what a step's value comes from; None where the record has one of its own."""
+        if record == EXPANDED:
+            return self.plan(job, f"{key}/").result
+        if not record.startswith(WON):
+            return None
+        lane = loads(record[len(WON) :])
+        if isinstance(lane, int):
+            return self.plan(job, prefix_of(key)).lane_values[key][lane]
+        shape: Shape = lane  # of a job that an older version submitted
+        return shape
 
     def _key(self, job: str, letter: str) -> str:
         return self.keys.named(job, letter)[0]

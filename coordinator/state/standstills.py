@@ -58,15 +58,11 @@ class Standstills(Steps):
                 job.decode()
                 for job in self.client.zrangebyscore(index, "-inf", until_ms, start=start, num=limit)
             ]
-            if not found:
-                return 0
-            pipe = self.client.pipeline(transaction=False)
-            for job in found:
-                pipe.exists(self.keys.named(job, "m")[0])
-            gone = [job for job, is_kept in zip(found, pipe.execute(), strict=True) if not is_kept]
-            if gone:
-                self.client.zrem(index, *gone)
-        return start + len(found) - len(gone) if len(found) == limit else 0
+        if not found:
+            return 0
+        metas = [self.keys.named(job, "m")[0] for job in found]
+        gone = int(self._run("prune", [index, *metas], found)[0])
+        return start + len(found) - gone if len(found) == limit else 0
 
     def moved_again(self) -> list[str]:
         """Return the jobs that were said to stand still, and that have moved or ended since."""

@@ -27,6 +27,7 @@ from tests.flows import (
     total,
     uneasy,
     wait_for_file,
+    wide,
 )
 from tests.waiting import wait_until
 
@@ -131,6 +132,14 @@ def test_batches_grow_when_items_are_quick(coordinator, start_worker):
     assert int(stream_of(coordinator, job, "0")["batches"]) < 300
 
 
+def test_batches_find_room_in_a_record_when_quick_items_have_large_results(coordinator, start_worker):
+    """By measure: a batch that could not be recorded would fail its job at each retry."""
+    start_worker(env={"COORDINATOR_RESULT_LIMIT_BYTES": "20000"})
+    job = coordinator.launch(each(wide.s(), over=range(600), window=2))
+
+    assert coordinator.wait(job, timeout_s=30) == ["x" * 500] * 600
+
+
 def test_batches_stay_at_one_item_when_items_are_slow(coordinator, start_worker):
     """An item of 100 ms and more is a batch of its own."""
     start_worker()
@@ -140,11 +149,12 @@ def test_batches_stay_at_one_item_when_items_are_slow(coordinator, start_worker)
     assert stream_of(coordinator, job, "0")["batches"] == "8"
 
 
-def test_item_is_tried_again_in_its_batch_when_it_asks_for_it(coordinator, start_worker, tmp_path):
+@pytest.mark.parametrize("countdown", [0.01, -5], ids=["later", "before now"])
+def test_item_is_tried_again_in_its_batch_when_it_asks_for_it(countdown, coordinator, start_worker, tmp_path):
     """Only that item runs again; its key is its own, whatever the batches are."""
     start_worker()
     runs = tmp_path / "runs"
-    job = coordinator.launch(each(uneasy.s(str(runs)), batch=3, over=range(4)))
+    job = coordinator.launch(each(uneasy.s(str(runs), countdown), batch=3, over=range(4)))
 
     fences = [1, 1, 1, (1 << 20) + 1]  # those of the second batch are higher
     assert coordinator.wait(job, timeout_s=20) == [[n, f"0.uneasy[{n}]", fences[n]] for n in range(4)]
@@ -177,6 +187,15 @@ def test_job_fails_when_more_items_fail_than_may(coordinator, start_worker):
     assert caught.value.facts["error"]["type"] == "ValueError"
     assert "at item" in caught.value.facts["error"]["traceback"]
     assert Counter(alert["job"] for alert in coordinator.alerts()) == Counter([over, none])
+
+
+def test_batch_fails_at_the_soft_time_limit_of_its_message_when_items_may_fail(coordinator, start_worker):
+    """The limit is no fault of the item that it happens to meet."""
+    start_worker(options=["--soft-time-limit", "1"])
+    job = coordinator.launch(each(slowly.s(0.3), batch=9, allow_failed=1.0, over=range(9)))
+
+    with pytest.raises(JobFailed, match="SoftTimeLimitExceeded"):
+        coordinator.wait(job, timeout_s=20)
 
 
 def test_failed_batch_runs_again_and_no_other_when_the_job_is_retried(coordinator, start_worker, tmp_path):
@@ -242,6 +261,8 @@ def test_paused_stream_goes_on_when_resumed_and_obeys_its_limits_when_tuned(
 
     assert coordinator.wait(job, timeout_s=30) == list(range(40))
     assert stream_of(coordinator, job, "0")["batches"] == str(3 + 1 + 18)
+    with pytest.raises(InvalidRequest, match="a window from 1 to 10,000"):
+        coordinator.tune(job, "0", window=10**9)
     with pytest.raises(InvalidRequest, match="no batches"):
         coordinator.tune(job, "7", window=2)
 
@@ -288,4 +309,16 @@ def test_job_fails_with_advice_when_a_join_would_get_too_many_values(coordinator
     job = coordinator.launch(each(double.s(), join=total.s(), over=range(MOST_VALUES + 1)))
 
     with pytest.raises(JobFailed, match="give combine="):
+        coordinator.wait(job, timeout_s=20)
+
+
+@pytest.mark.parametrize("items", [2**63 - 1, 10**20])
+def test_job_fails_with_advice_when_a_range_has_more_items_than_redis_counts(
+    items, coordinator, start_worker
+):
+    """It would stand for ever: what was opened by half is never gone on with."""
+    start_worker()
+    job = coordinator.launch(each(double.s(), combine=total.s(), over=range(items)))
+
+    with pytest.raises(JobFailed, match="at most 1,000,000,000,000 items"):
         coordinator.wait(job, timeout_s=20)

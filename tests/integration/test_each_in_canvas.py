@@ -10,9 +10,9 @@ from celery.result import AsyncResult
 
 from coordinator import each
 from coordinator.dashboard.view import job_view
-from coordinator.errors import UnsupportedCanvas
+from coordinator.errors import JobFailed, UnsupportedCanvas
 from coordinator.graph import fold
-from tests.flows import add, double, total
+from tests.flows import add, count_to, double, mark, numbers_by_page, total
 from tests.waiting import wait_until
 
 
@@ -25,15 +25,52 @@ def test_stream_counts_as_one_part_when_it_stands_in_a_chord(coordinator, start_
     assert coordinator.wait(coordinator.launch(canvas), timeout_s=20) == 2 * (20 + 20 + 2)
 
 
+@pytest.mark.parametrize("items", [0, 1, 2])
+def test_results_are_listed_by_item_when_each_item_ends_in_a_group(items, coordinator, start_worker):
+    """One item gives a list of one result, as two give a list of two."""
+    start_worker()
+    canvas = chain(count_to.s(items), each(chain(double.s(), group(add.s(1), add.s(2)))))
+
+    job = coordinator.launch(canvas)
+
+    assert coordinator.wait(job, timeout_s=20) == [[2 * n + 1, 2 * n + 2] for n in range(items)]
+
+
 def test_stream_is_refused_when_a_batch_cannot_keep_what_is_asked():
     """At once, with what to do."""
     with pytest.raises(UnsupportedCanvas, match="got a chain; leave out batch"):
         each(double.s() | double.s(), batch=2)
+    with pytest.raises(UnsupportedCanvas, match="over runs within a batch, which can't keep queue"):
+        each(double.s(), over=numbers_by_page.s(1, 2).set(queue="io"))
     with pytest.raises(UnsupportedCanvas, match="can't keep time_limit"):
         each(double.s().set(time_limit=3), window=2)
-    for wrong in ({"batch": 0}, {"batch": "many"}, {"window": -1}, {"allow_failed": 2}, {"over": 7}):
+    for wrong in (
+        {"batch": 0},
+        {"batch": "many"},
+        {"window": -1},
+        {"window": 10**9},
+        {"allow_failed": 2},
+        {"allow_failed": True},
+        {"over": 7},
+    ):
         with pytest.raises(UnsupportedCanvas, match=f"each: expected {next(iter(wrong))}"):
             each(double.s(), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [(double.s() | double.s(), "got a chain"), (double.s().set(link=total.s()), "can't keep link")],
+    ids=["chain", "link"],
+)
+def test_job_fails_with_advice_when_the_step_before_names_a_source_for_what_no_batch_can_run(
+    step, why, coordinator, start_worker, tmp_path
+):
+    """That its items run in batches is found only then; nothing is left out in silence."""
+    start_worker()
+    job = coordinator.launch(chain(mark.s({"range": [0, 3, 1]}, str(tmp_path / "ran")), each(step)))
+
+    with pytest.raises(JobFailed, match=why):
+        coordinator.wait(job, timeout_s=20)
 
 
 def test_batch_message_names_the_task_of_its_items_when_seen_from_outside(coordinator, start_worker):

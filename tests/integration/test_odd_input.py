@@ -14,6 +14,7 @@ from coordinator.errors import InvalidRequest, JobFailed, UnsupportedCanvas
 from coordinator.reconciler import Reconciler
 from coordinator.states import State, StepState
 from tests.flows import add, countdown_by_replace, double, fail, mark, total, wait_for_file
+from tests.integration.by_hand import JOB
 from tests.waiting import wait_until
 
 UNREADABLE = {"__type__": "nope", "__value__": 1}
@@ -86,6 +87,18 @@ def test_step_runs_when_its_id_is_longer_than_an_amqp_property(coordinator, star
     start_worker()
 
     assert coordinator.wait(coordinator.launch(countdown_by_replace.s(140)), timeout_s=60) == 0
+
+
+def test_value_is_found_when_steps_replaced_one_another_more_often_than_python_recurses(hand):
+    """The job has succeeded: what follows, and whoever waits, must get its value."""
+    job, key = hand(add.s(1, 1)), "0"
+    for _ in range(500):
+        job.expand(key, add.s(1, 1))
+        key += "/0"
+
+    job.run(key)
+
+    assert job.state.result(JOB) == key
 
 
 def test_error_is_kept_when_its_message_is_no_utf8(coordinator, start_worker):
@@ -174,6 +187,25 @@ def test_index_of_jobs_is_pruned_when_they_are_kept_no_longer(coordinator, monke
 
     assert state.counts()["jobs"] == 1
     assert [job.id for job in coordinator.jobs()] == [kept]
+
+
+def test_job_stays_listed_when_it_is_submitted_while_one_of_its_id_is_pruned(coordinator, monkeypatch):
+    """The one of before is gone, and somebody gives its key again at that moment."""
+    state = coordinator.state_manager
+    index = state.keys.named("again", "jobs")[0]
+    state.client.zadd(index, {"again": 1})
+
+    def submit(*_: object) -> None:
+        monkeypatch.undo()
+        coordinator.launch(add.s(1, 1), key="again")
+
+    for owner, call in ((state.client, "zrem"), (state, "_run")):
+        real = getattr(owner, call)
+        monkeypatch.setattr(owner, call, lambda *args, real=real: (submit(), real(*args))[1])
+
+    state.prune(state.keys.shard_of("again"), 0, 10)
+
+    assert [job.id for job in coordinator.jobs()] == ["again"]
 
 
 def test_plans_are_forgotten_when_another_thread_remembers_some(coordinator):

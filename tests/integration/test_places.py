@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from celery import chain, chord, group
 
 from coordinator import each, race
@@ -63,3 +64,14 @@ def test_words_mean_the_same_wherever_they_stand(coordinator, start_worker):
     assert found == {name: value for name, (_, value) in PLACES.items()}
     status = {name: coordinator.status(job) for name, job in jobs.items()}
     assert {name for name, job in status.items() if job.steps_done != job.steps_total} == set()
+
+
+@pytest.mark.parametrize("how", ["each", "batches", "replace"])
+def test_steps_go_where_the_submit_says_when_they_come_about_at_run_time(how, coordinator, start_worker):
+    """A queue and a priority of the whole job hold for what its steps grow, and for what that grows."""
+    apart = f"{coordinator.settings.queue}-apart"
+    start_worker(queues=[apart])
+
+    job = coordinator.submit("grown", {"how": how}, queue=apart, priority=3).id
+
+    assert coordinator.wait(job, timeout_s=20) == 6

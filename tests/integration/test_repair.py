@@ -396,3 +396,14 @@ def test_step_is_not_taken_for_lost_when_the_clock_of_redis_was_set_back(coordin
     state.note_probe(**probes[0])
     looks.settle(float("inf"))
     assert sent == [(job, {"0"})]
+
+
+def test_step_is_sent_again_without_a_look_at_the_whole_job(hand, monkeypatch):
+    """Of a job of a hundred thousand steps two hundred may have lost their worker at once."""
+    job = hand(chain(group(add.s(n, n) for n in range(3)), double.si(1)))
+    job.run("0", "1", "2")
+    job.state.note_outbox(JOB, "=3")
+    monkeypatch.setattr(job.state.client, "hkeys", lambda *_: pytest.fail("all that is recorded was read"))
+
+    assert job.outbox_of(job.state).send_again(JOB, "=3") == 1
+    assert job.wire.sent == ["3"]

@@ -15,6 +15,8 @@ from coordinator.sources import Opened
 from coordinator.state import StateManager
 from coordinator.states import State
 from coordinator.stream import Stream
+from tests.flows import add
+from tests.integration.by_hand import open_stream
 
 JOB, OWNER = "by-hand", PlannedStep("0", "coordinator.each", follow=(("end",),))
 
@@ -98,5 +100,27 @@ def test_stream_gives_every_item_once_and_in_order_when_steps_end_in_any_order(s
     assert state.result(JOB) == list(range(items))
     status = state.status(JOB)
     assert status.steps_done == status.steps_total == items + 1
+    pages = [name for name in state.client.hkeys(state.keys.named(JOB, "s")[0]) if b"@" in name]
+    assert pages == []
     left = state.client.hlen(state.keys.named(JOB, "v")[0])
     assert left == 0 if "combine" in limits else left > 0
+
+
+def test_batches_fill_their_page_when_more_pages_follow(hand):
+    """The end of a page is not that of the items: batches stay at 100 ms of work until it is near."""
+    job = hand(add.s(1, 1))
+    open_stream(job, "0", None, batch=0, window=1)
+    shares = job.state.keys.named(JOB, "s")[0]
+    batches = pages = 0
+    while job.state.state(JOB) != State.SUCCEEDED:
+        for key in job.frontier:
+            share = loads(job.state.client.hget(shares, key))
+            if share[0] == "page":
+                pages += 1
+                turn = {"count": 1000, "items": "[]", **({"next": "1"} if pages < 10 else {})}
+            else:
+                batches += 1
+                turn = {"count": share[3], "failed": 0, "failures": {}, "item_us": 100}
+            assert job.end(key, job.begin(key), dumps(turn)) == "recorded"
+
+    assert batches < 40

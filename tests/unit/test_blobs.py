@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from coordinator import Settings, blobs
+from coordinator.errors import BatutaError
 
 
 def test_blob_is_whole_for_its_reader_when_an_equal_one_is_written(tmp_path):
@@ -26,3 +29,9 @@ def test_blob_is_whole_for_its_reader_when_an_equal_one_is_written(tmp_path):
 
     assert sizes == {3_000_000}
     assert [file.as_uri() for file in folder.iterdir()] == [url]
+
+
+def test_error_says_what_to_look_at_when_a_blob_is_gone(tmp_path):
+    """Whoever asks for a result gets a sentence, and no traceback at a terminal."""
+    with pytest.raises(BatutaError, match=r"can't be read.*COORDINATOR_BLOB_URL"):
+        blobs.fetch((tmp_path / "gone.json").as_uri())

@@ -207,15 +207,27 @@ def test_options_hold_where_celery_has_them_hold_when_set_on_a_canvas():
 
 def test_defaults_hold_for_steps_that_have_none_of_their_own():
     """``submit --queue`` does not take a step away from where it is routed."""
-    canvas = chain(a.s(1), a.s().set(queue="own"), a.s().set(routing_key="r", priority=1))
+    canvas = chain(a.s(1), a.s().set(queue="own"), a.s().set(routing_key="r", priority=1)).on_error(b.s())
 
-    plan = compile_canvas(canvas, defaults={"queue": "q", "priority": 5})
+    plan = Plan.loads(compile_canvas(canvas, defaults={"queue": "q", "priority": 5}).dumps())
 
     assert [dict(step.options) for step in plan.steps] == [
         {"queue": "q", "priority": 5},
         {"queue": "own", "priority": 5},
         {"routing_key": "r", "priority": 1},
+        {"queue": "q", "priority": 5},  # the error callback
     ]
+    assert plan.defaults == {"queue": "q", "priority": 5}
+
+
+def test_frontier_is_found_when_steps_replaced_one_another_more_often_than_python_recurses():
+    """As of a step that polls: it puts itself in its place again and again."""
+    keys = ["0" + "/0" * depth for depth in range(1500)]
+    fragments = {key: compile_canvas(a.s(1), prefix=f"{key}/") for key in keys}
+
+    found = compile_canvas(a.s(1)).frontier(set(), fragments)
+
+    assert [step.key for step in found] == [f"{keys[-1]}/0"]
 
 
 def test_links_are_waited_for_when_the_result_does_not_need_them():
@@ -266,6 +278,16 @@ def test_lanes_have_consecutive_keys_and_one_way_to_win_when_compiled():
     assert [step.key for step in plan.frontier({"7/0", "7/1", *(f"7/{n}" for n in range(2, 9))})] == ["7/9"]
 
 
+def test_message_of_a_step_is_as_small_in_a_large_lane_as_in_a_small_one():
+    """What a lane gives is named, not spelled out in each step; else a race of n steps takes n² bytes."""
+
+    def largest(steps: int) -> int:
+        plan = compile_canvas(race(group(a.s(1) for _ in range(steps)), b.s(1)))
+        return max(len(dumps(step.follow)) for step in plan.steps)
+
+    assert largest(1000) < largest(2) + 20
+
+
 def test_arguments_go_in_where_celery_lets_them_when_partial():
     """Before a task's own; of a chord to its header; an immutable task takes none."""
 
@@ -280,7 +302,7 @@ def test_arguments_go_in_where_celery_lets_them_when_partial():
 def test_plan_of_an_older_version_is_read_when_it_lacks_what_came_later():
     """A job that was started before goes on with its own stored plan."""
     document = loads(zlib.decompress(compile_canvas(chain(a.s(1), b.s())).dumps()))
-    del document["races"], document["rest"]
+    del document["races"], document["lane_values"], document["rest"], document["defaults"]
     document["steps"] = [row[:10] for row in document["steps"]]
 
     plan = Plan.loads(zlib.compress(dumps(document).encode()))

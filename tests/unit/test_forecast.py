@@ -50,6 +50,7 @@ def test_messages_are_a_bound_when_canvases_race():
         (each(double.s(), over=range(1_000_000)), "1 to 10,000 items", 1 + 100, 1 + 1_000_000),
         (each(double.s(), batch=1, combine=total.s(), over=range(101)), "each merge of 100", 105, 105),
         (each(double.s(), over=range(0), combine=total.s()), "0 items", 1, 1),
+        (each(double.s(), batch=10, over=range(10**20)), "items in batches of 10", 1 + 10**19, 1 + 10**19),
         (each(double.s(), over={"lines": "a.txt"}), "the lines of a.txt", 1, None),
         (each(double.s(), over=numbers_by_page.s(1, 2)), "1 for each page", 1, None),
     ],
@@ -72,6 +73,16 @@ def test_queue_of_the_items_counts_when_it_is_another():
     assert (found["q"].messages, found["q"].more, found["q"].tasks) == (1, [], set())
     assert (found["gpu"].messages, found["gpu"].more) == (0, ["0"])
     assert found["gpu"].tasks == {f"tests.flows.{name}" for name in ("double", "total", "numbers_by_page")}
+
+
+@pytest.mark.parametrize("limits", [{}, {"batch": 10}])
+def test_queue_of_the_whole_job_is_that_of_the_items_when_they_have_none(limits):
+    """``submit --queue`` holds for what comes about at run time too."""
+    plan = compile_canvas(chain(count_to.s(3), each(double.s(), **limits)), defaults={"queue": "gpu"})
+
+    found = forecast(plan, lambda step: (step.options or {}).get("queue", "q"))
+
+    assert [(queue.name, queue.messages, queue.more) for queue in found.queues] == [("gpu", 2, ["1"])]
 
 
 def test_canvas_that_a_step_grew_is_counted_when_the_job_runs():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from celery import chain, chord, group
 
 from coordinator.canvas import race
 from coordinator.compiler import compile_canvas
+from coordinator.downstream import forgetting
 from coordinator.graph import Graph, Tally, draw, fold
 from coordinator.graph.layout import lay_out
 from tests.flows import add, count_to, double, grow, total
@@ -126,3 +128,28 @@ def test_picture_escapes_what_a_job_says_when_drawn():
     plan = replace(plan, steps=(plan.steps[0]._replace(task='<script>alert("1")</script>'),))
 
     assert "<script" not in draw(fold(plan), lambda node: Tally(node.count))
+
+
+def test_linked_step_is_no_part_of_a_header_when_it_waits_on_the_same():
+    """It runs the same task, behind the same step, but for itself."""
+    parts = chain(add.s(1, 2).set(link=double.s()), group(double.s() for _ in range(7)))
+
+    assert edges(fold(compile_canvas(parts))) == {("add", "double"), ("add", "double*7")}
+
+
+@pytest.mark.parametrize(
+    "canvas",
+    [
+        chain(add.si(1, 1), *(group(total.si([1]) for _ in range(6000)) for _ in range(2))),
+        group(chord([add.s(1, 1), add.s(1, 1)], total.s()) for _ in range(6000)),
+    ],
+    ids=["groups in a row", "many chords"],
+)
+def test_time_goes_with_the_size_of_a_plan_and_not_with_its_square(canvas):
+    """To compile, to fold, and to find what came of a step."""
+    began = time.process_time()
+    plan = compile_canvas(canvas)
+    fold(plan)
+    forgetting("0", plan, {}, {step.key for step in plan.steps})
+
+    assert time.process_time() - began < 6

@@ -42,6 +42,8 @@ def app() -> Celery:
         (PlannedStep("0", "routes.both", options={"queue": "own"}), "own"),
         (PlannedStep("0", "routes.plain", options={"headers": {"a": 1}, "queue": "own"}), "own"),
         (PlannedStep("0", "celery.map", kwargs={"task": {"task": "routes.routed"}, "it": [1]}), "by-name"),
+        (PlannedStep("0/1", "coordinator.batch", kwargs={"task": {"task": "routes.routed"}}), "by-name"),
+        (PlannedStep("0/1", "coordinator.batch", kwargs={"task": {"task": "routes.both"}}), "of-the-task"),
     ],
     ids=str,
 )
@@ -61,6 +63,8 @@ def test_options_of_the_task_are_kept_and_may_be_changed_by_the_caller(app):
     assert (found["time_limit"], found["priority"]) == (5, 3)
     found.clear()
     assert routing.options_of(step)["time_limit"] == 5
+    batch = PlannedStep("0/1", "coordinator.batch", kwargs={"task": {"task": "routes.both"}})
+    assert "time_limit" not in routing.options_of(batch)  # it holds for one item
 
 
 def test_routes_that_are_functions_are_asked_each_time(app):

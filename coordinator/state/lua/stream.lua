@@ -3,9 +3,11 @@
 --
 -- Fields of s (hash), each after "<owner>:": serial, the number of its next step; total, next, done, failed:
 -- items; batches: cut so far; flying: batches in flight; open: all steps in flight; window, batch (0: by
--- measure), item_us, largest: limits, and what was learnt; combine, share; more, reading, pages, page, starts,
--- ends, cursor: of a source that is read page by page; list: attempt that stored the pages of a list;
--- n:<level>:<group>: parts of a merge that are recorded; @<page>, @<page>:left: where a page ends, items not done;
+-- measure), room (bytes of a record, where a batch records a list), item_us, item_bytes, largest: limits, and what was
+-- learnt; combine, share; more, reading, pages, page, starts, ends, cursor: of a source that is read page by page; list:
+-- attempt that stored the pages of a list;
+-- n:<level>:<group>: parts of a merge that are recorded; @<page>: where a page ends that is not begun; @<page>:left: its
+-- items that are not done;
 -- highest: attempt at any of its steps that was recorded; fence: that of the streams that were forgotten here.
 -- "<owner>/<serial>" -> share of a step in flight (JSON): ["items", batch, first item, count, page, first within it],
 -- ["page", page, cursor, items read], or ["merge", level, group, count].
@@ -71,22 +73,25 @@ local function open(s, share)
   end
 end
 
--- As many items as make about 100 ms of work, at most four times a batch that was measured; fewer near the end,
--- so that the last ones end together.
+-- As many items as make about 100 ms of work and find room in one record, at most four times a batch that was measured;
+-- fewer near the end, so that the last ones end together.
 local function size_of_next(s, left)
   local fixed = get(s, 'batch')
   if fixed > 0 then return math.min(fixed, left) end
   local item_us = get(s, 'item_us')
   if not item_us then return 1 end
   local wanted = WORTH_US / item_us
-  local fair = math.max(left / 16, wanted / 10)
-  return math.max(1, math.min(left, math.floor(math.min(wanted, fair, get(s, 'largest') * 4, MOST_ITEMS))))
+  local near_end = (get(s, 'total') - get(s, 'next')) / 16
+  local fair = get(s, 'more') and wanted or math.max(near_end, wanted / 10)
+  local fits = (get(s, 'room') or math.huge) / (get(s, 'item_bytes') or 1)
+  return math.max(1, math.min(left, math.floor(math.min(wanted, fair, fits, get(s, 'largest') * 4, MOST_ITEMS))))
 end
 
 local function turn_page(s)
   local page = get(s, 'page') + 1
   local ends = get(s, '@' .. page)
   if not ends then return false end
+  drop(s, '@' .. page)
   set(s, 'page', page)
   set(s, 'starts', get(s, 'ends'))
   set(s, 'ends', ends)
@@ -151,9 +156,11 @@ local function merge_last(s)
   return level
 end
 
-local function learn(s, item_us, count)
-  local before = get(s, 'item_us')
-  set(s, 'item_us', math.max(1, before and (before * 0.6 + item_us * 0.4) or item_us))
+local function learn(s, item_us, item_bytes, count)
+  for name, now in pairs({item_us = item_us, item_bytes = item_bytes}) do
+    local before = get(s, name)
+    set(s, name, math.max(1, before and (before * 0.6 + now * 0.4) or now))
+  end
   set(s, 'largest', math.max(count, get(s, 'largest') or 1))
 end
 
@@ -168,10 +175,9 @@ function record_of.items(s, share, record, turn)
   for item, text in pairs(turn.failures) do
     if add(s, 'listed', 1) <= 1000 then redis.call('HSET', s.keys.v, s.owner .. '!' .. item, text) end
   end
-  learn(s, turn.item_us, count)
+  learn(s, turn.item_us, #record / count, count)
   redis.call('HSET', s.keys.v, s.owner .. ':0:' .. index, record)
   if get(s, '@' .. page .. ':left') and add(s, '@' .. page .. ':left', -count) == 0 then
-    drop(s, '@' .. page)
     drop(s, '@' .. page .. ':left')
     redis.call('HDEL', s.keys.v, s.owner .. '@' .. page)
   end
