@@ -22,8 +22,8 @@ KEPT = 512
 MOST_SHORT_BYTES = 255
 #: Properties that stand before the headers, and headers that are none.
 BEFORE_HEADERS, NO_HEADERS = ("content_type", "content_encoding"), pack(">I", 0)
-#: Celery's headers at values that ``self.request`` has where they are missing. RabbitMQ decodes each header
-#: at each publish, and the worker at each delivery.
+#: Celery's headers at values that a request has where they are missing. RabbitMQ decodes each header at each
+#: publish, and the worker at each delivery. (Without ``ignore_result`` the worker asks the task.)
 UNSAID: Mapping[str, Any] = {
     "shadow": None,
     "eta": None,
@@ -31,7 +31,6 @@ UNSAID: Mapping[str, Any] = {
     "group": None,
     "group_index": None,
     "parent_id": None,
-    "ignore_result": False,
     "replaced_task_nesting": 0,
     "stamped_headers": None,
 }

@@ -238,7 +238,7 @@ def _named(trigger: str, plans: Mapping[str, Plan]) -> list[PlannedStep]:
 
 def _around(steps: Sequence[PlannedStep], plans: Mapping[str, Plan]) -> set[str]:
     """Return the keys of steps, and of those that they wait on."""
-    parts = (plan.around(s for s in steps if prefix_of(s.key) == prefix) for prefix, plan in plans.items())
+    parts = (plan.around([s for s in steps if prefix_of(s.key) == prefix]) for prefix, plan in plans.items())
     return set().union(*parts)
 
 

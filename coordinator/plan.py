@@ -15,7 +15,7 @@ with "5/".
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -124,7 +124,7 @@ class Plan:
             return True
         return all(key in recorded for key in leaves(self.joins.get(trigger, trigger)))
 
-    def around(self, steps: Iterable[PlannedStep]) -> set[str]:
+    def around(self, steps: Sequence[PlannedStep]) -> set[str]:
         """Return the keys of steps, and of those that they wait on."""
         sources = {step.after for step in steps if step.after is not None}
         before = {key for after in sources for key in leaves(self.joins.get(after, after))}

@@ -1,10 +1,11 @@
-"""The one place where a test waits: for a condition, with a deadline."""
+"""Waiting in tests: for a condition, with a deadline; and for a file, which is written whole."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -34,3 +35,10 @@ def wait_until(
         if time.monotonic() >= deadline:
             raise AssertionError(f"expected {what} within {timeout_s:g} s, last saw {value!r}")
         time.sleep(pause_s)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that somebody waits for: it is there with all it says, or not at all."""
+    written = path.with_name(f"{path.name}.new")
+    written.write_text(text)
+    written.rename(path)

@@ -12,7 +12,7 @@ from coordinator.states import State, StepState
 from tests.conftest import Services, make_services
 from tests.flows import mark, wait_for_file
 from tests.servers import MissingServer, RabbitMQ
-from tests.waiting import wait_until
+from tests.waiting import wait_until, write_whole
 
 pytestmark = pytest.mark.brokers("rabbitmq")
 
@@ -74,7 +74,7 @@ def release_after_a_second_time_out(node: RabbitMQ, before: int, gate: Path, con
     """Let the step end; with one child the redelivered message waits behind it and times out too."""
     if concurrency == 1:
         wait_until(lambda: times_out(node) >= before + 2, timeout_s=40, what="a second time-out")
-    gate.write_text("done")
+    write_whole(gate, "done")
 
 
 def running(coordinator, job: str) -> bool:

@@ -13,7 +13,7 @@ from coordinator.errors import JobNotFound
 from tests.facade import queue_of, running
 from tests.faults.figures import BACKLOG, LOSS, tell
 from tests.flows import add, double, mark, slowly, total, wait_for_file
-from tests.waiting import wait_until
+from tests.waiting import wait_until, write_whole
 
 #: Promised from the loss to the redrive, with an idle queue.
 REDRIVEN_S = 15
@@ -65,7 +65,7 @@ def test_job_completes_within_the_promise_when_its_queue_is_purged(busy, coordin
     with queue_of(coordinator) as queue:
         assert queue.purge() == 10
     lost_ms = coordinator.state_manager.now_ms()
-    busy.gate.write_text("x")
+    write_whole(busy.gate, "x")
 
     assert coordinator.wait(job, timeout_s=2 * REDRIVEN_S) == 90
 
@@ -79,7 +79,7 @@ def test_job_completes_within_the_promise_when_an_alien_consumer_eats_a_message(
         message = wait_until(queue.get, what="the message")
         message.ack()
     lost_ms = coordinator.state_manager.now_ms()
-    busy.gate.write_text("x")
+    write_whole(busy.gate, "x")
 
     assert coordinator.wait(job, timeout_s=2 * REDRIVEN_S) == 6
 
@@ -94,7 +94,7 @@ def test_job_completes_within_the_promise_when_rabbitmq_comes_back_empty(
     queued = coordinator.launch(group(add.s(n, n) for n in range(20)))
 
     rabbitmq.kill()
-    busy.gate.write_text("x")
+    write_whole(busy.gate, "x")
     wait_until(
         lambda: all(coordinator.status(job).steps_done == 1 for job in busy.jobs), what="their records"
     )
@@ -122,7 +122,7 @@ def test_job_completes_when_redis_lost_its_last_second(coordinator, start_worker
     wait_until(lambda: running(coordinator, job), what="running")
     kept = tmp_path / "kept"
     shutil.copytree(redis_server.data, kept)
-    first.write_text("x")
+    write_whole(first, "x")
     wait_until(
         lambda: coordinator.status(job).steps_done == 2 and running(coordinator, job),
         what="two steps recorded, and the third begun",
@@ -132,7 +132,7 @@ def test_job_completes_when_redis_lost_its_last_second(coordinator, start_worker
     shutil.rmtree(redis_server.data)
     shutil.copytree(kept, redis_server.data)
     redis_server.start()
-    second.write_text("x")
+    write_whole(second, "x")
 
     assert coordinator.wait(job, timeout_s=60) == 2
     assert runs.read_text().split() == ["1", "1", "2"], "what was recorded in the lost second is done again"
@@ -174,8 +174,10 @@ def test_reconciler_sends_nothing_when_the_queue_is_long(jobs, pause_s, coordina
     for job in [*launched, waiting]:
         coordinator.wait(job, timeout_s=240)
 
-    (probed,) = coordinator.state_manager.probes_returned([coordinator.settings.queue])
-    assert probed, "no job was ever suspected"
+    wait_until(  # it stands behind the last step
+        lambda: coordinator.state_manager.probes_returned([coordinator.settings.queue])[0],
+        what="the probe of a job that was suspected",
+    )
     assert not [event for job in [*launched, waiting] for event in redriven(coordinator, job)]
     assert {step.attempts for job in launched for step in coordinator.steps(job)} == {1}
     tell(

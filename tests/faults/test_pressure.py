@@ -18,7 +18,7 @@ from coordinator.line import Line
 from coordinator.states import State
 from tests.facade import running
 from tests.flows import add, double, mark, wait_for_file
-from tests.waiting import wait_until
+from tests.waiting import wait_until, write_whole
 
 
 def test_job_completes_when_redis_was_out_of_memory_in_between(
@@ -34,7 +34,7 @@ def test_job_completes_when_redis_was_out_of_memory_in_between(
     try:
         with pytest.raises(StateUnreachable, match="out of memory"):
             coordinator.launch(add.s(1, 1))
-        gate.write_text("x")
+        write_whole(gate, "x")
         wait_until(lambda: client.info("stats")["total_error_replies"] > 3, what="refused writes")
     finally:
         client.config_set("maxmemory", "0")
@@ -69,7 +69,7 @@ def test_nothing_is_lost_when_an_alarm_of_rabbitmq_blocks_publishers(
         submitted = coordinator.launch(group(add.s(n, n) for n in range(3)), key=f"blocked-by-{alarm}")
         assert time.monotonic() - started < 30
         assert coordinator.status(submitted).state == State.PROCESSING
-        gate.write_text("x")
+        write_whole(gate, "x")
         wait_until(lambda: coordinator.status(job).steps_done == 1, what="the record")
         started = time.monotonic()
         reasons = {reason.code: reason.found for reason in coordinator.why(submitted)}

@@ -10,7 +10,7 @@ from celery import chain, chord
 from coordinator.states import StepState
 from tests.conftest import Services
 from tests.flows import add, double, flaky, mark, total, wait_for_file
-from tests.waiting import wait_until
+from tests.waiting import wait_until, write_whole
 
 pytestmark = pytest.mark.brokers("rabbitmq")
 
@@ -55,7 +55,7 @@ def test_step_is_taken_over_when_the_worker_is_killed_on_a_quorum_queue(coordina
     wait_until(lambda: coordinator.steps(job)[1].state == StepState.RUNNING, what="the step to run")
 
     victim.kill()
-    gate.write_text("done")
+    write_whole(gate, "done")
     start_worker()
 
     assert coordinator.wait(job, timeout_s=30) == "done"
