@@ -33,7 +33,6 @@ def test_chaos_completes_every_job_once_when_children_are_killed(coordinator, st
     assert not coordinator.jobs() and coordinator.jobs(kind=KIND)  # of an internal kind: not in anybody's way
 
 
-@pytest.mark.brokers("redis")
 def test_chaos_shows_nothing_when_redis_is_away_all_the_while(elsewhere):
     """No job could be submitted, so none has survived."""
     coordinator = elsewhere(redis_url="redis://127.0.0.1:1/1")

@@ -166,7 +166,6 @@ def test_why_has_a_word_when_a_job_is_between_two_steps(coordinator):
     assert {"moving", "no-reconciler"} == set(why(coordinator, job))
 
 
-@pytest.mark.brokers("redis")
 @pytest.mark.parametrize(
     ("trigger", "words"),
     [
