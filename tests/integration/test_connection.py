@@ -85,7 +85,7 @@ def test_answer_is_its_own_calls_when_signals_end_calls_anywhere(redis_server, w
     def check() -> None:
         scripts, echo = Scripts(redis_server.url()), Script("return ARGV[1]")
         ask = (lambda n: scripts.keeping(echo, [], [n])) if way == "script" else scripts.client.echo
-        answers = [limited(0.0001 * (number % 10), partial(ask, number)) for number in range(CALLS)]
+        answers = [limited(0.00002 * (number % 50), partial(ask, number)) for number in range(CALLS)]
 
         assert not [answer for n, answer in enumerate(answers) if answer not in ([], [b"%d" % n])]
         assert [] in answers and any(answers), "expected some of the calls to be ended, and some not"
