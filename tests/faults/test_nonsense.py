@@ -35,7 +35,7 @@ REFUSALS = {
     "Can't decode message body": False,
     "step-not-run": False,  # well-formed, of a job that does not exist
 }
-HEADER = {"job": "x", "key": "0", "take": "", "follow": [], "phase": "work"}
+HEADER = {"job": "gone", "key": "0", "take": "", "follow": [], "phase": "work"}
 ADD = {"task": "tests.flows.add", "id": "gone:0.add"}
 HEADERS = (
     {}, {"task": 7, "id": 3}, {"task": "tests.flows.add"}, {"task": "no.such.task", "id": "a:0.b"},
