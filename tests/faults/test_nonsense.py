@@ -165,8 +165,9 @@ def bad_request(rng: random.Random) -> Any:
         bad = nonsense(rng)
     else:
         bad = {name: nonsense(rng) for name in ("id", "kind", "params", "more") if rng.random() < 0.7}
-    if isinstance(bad, dict) and isinstance(bad.get("params"), dict):
-        bad["params"].pop("n", None)
+    for asked in (bad, bad.get("params")) if isinstance(bad, dict) else ():
+        if isinstance(asked, dict):  # the terminal is given either as parameters
+            asked.pop("n", None)
     return bad
 
 
