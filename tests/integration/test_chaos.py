@@ -6,8 +6,6 @@ import dataclasses
 import subprocess
 import sys
 
-import pytest
-
 from coordinator import about
 from coordinator.chaos import KIND, Chaos, victims
 from tests.acceptance.program import Program
