@@ -231,7 +231,7 @@ class Attempt:
             raise
         if answer[0] in ("recorded", "already"):
             self.request.is_recorded = True
-            self._send(answer[1:])
+            self._send(answer[1:], is_left=answer[0] == "already")
             return value
         logger.warning("result-refused", extra={"step": self.request.id, "verdict": answer})
         raise Ignore(f"the result of attempt {self.number} was refused: {answer}")
